@@ -1,0 +1,214 @@
+//! The settings as the rest of the program sees them: typed, checked, resolved.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use secrecy::SecretString;
+
+use crate::types::{AccountId, KeyName, ModelName, ModelPattern};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// Everything, after all checks.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The sockets that clients and operators connect to.
+    pub server: Server,
+    /// Who may use the admin listener.
+    pub admin: Admin,
+    /// The inference API behind the gate.
+    pub upstream: Upstream,
+    /// What is known of models.
+    pub models: Models,
+    /// The customers and their keys.
+    pub accounts: Vec<Account>,
+}
+
+/// `[server]`: the sockets that clients and operators connect to.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The address of the data listener.
+    pub listen: SocketAddr,
+    /// The address of the admin listener.
+    pub admin_listen: SocketAddr,
+    /// From connect, or from the start of a kept-alive call, to the end of the request head.
+    pub header_timeout: Duration,
+    /// The longest request head, in bytes.
+    pub max_head: u64,
+    /// The most headers of a request.
+    pub max_headers: usize,
+    /// The longest JSON body, in bytes.
+    pub max_json_body: u64,
+    /// The longest multipart body, in bytes.
+    pub max_multipart_body: u64,
+    /// The most open connections in all.
+    pub max_connections: usize,
+    /// The most open connections from one address.
+    pub max_connections_per_ip: usize,
+    /// The longest wait between two pieces of a request body.
+    pub body_idle_timeout: Duration,
+    /// How long a connection without a call stays open.
+    pub keepalive_timeout: Duration,
+    /// How long connections are still accepted after readiness went off.
+    pub drain_delay: Duration,
+    /// How long calls may go on after that.
+    pub drain_timeout: Duration,
+    /// Which browser origins may call.
+    pub cors: Cors,
+    /// Certificate and key; absent means plain HTTP/1.1 and h2c.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            header_timeout: Duration::from_secs(10),
+            max_head: 32 * KIB,
+            max_headers: 100,
+            max_json_body: 32 * MIB,
+            max_multipart_body: 128 * MIB,
+            max_connections: 20_000,
+            max_connections_per_ip: 1024,
+            body_idle_timeout: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(75),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30 * 60),
+            cors: Cors::default(),
+            tls: None,
+        }
+    }
+}
+
+/// `[server.cors]`: which browser origins may call.
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    /// Exact origins, such as `https://app.example.com`.
+    pub origins: Vec<String>,
+}
+
+/// `[server.tls]`: certificate, key and whose client certificates are taken.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub cert: Pem,
+    /// Its private key.
+    pub key: Pem,
+    /// Present: clients must show a certificate that one of these signed.
+    pub client_ca: Option<Pem>,
+}
+
+/// PEM text, or the file that has it and is read again when it changes.
+#[derive(Debug, Clone)]
+pub enum Pem {
+    /// A file.
+    File(PathBuf),
+    /// The text itself.
+    Text(SecretString),
+}
+
+/// `[admin]`: who may use the admin listener.
+#[derive(Debug, Clone, Default)]
+pub struct Admin {
+    /// The bearer token; absent is allowed only while the admin listener is on loopback.
+    pub token: Option<SecretString>,
+}
+
+/// `[upstream]`: the inference API behind the gate.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Scheme and authority, and a path prefix if there is one (without a slash at its end).
+    pub base_url: Uri,
+    /// The gate's own key there; absent sends none.
+    pub api_key: Option<SecretString>,
+    /// Extra certificate authorities to trust.
+    pub ca: Option<Pem>,
+    /// The longest time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// The longest wait for the response head.
+    pub head_timeout: Duration,
+    /// The longest wait between two pieces of a response body.
+    pub idle_timeout: Duration,
+    /// The most idle connections that are kept for a host.
+    pub max_idle_per_host: usize,
+    /// Which HTTP version is spoken.
+    pub protocol: Protocol,
+    /// Further upstreams for some models; the first match wins.
+    pub routes: Vec<UpstreamRoute>,
+}
+
+impl Upstream {
+    /// The defaults for an upstream at `base_url`.
+    pub fn at(base_url: Uri) -> Self {
+        Self {
+            base_url,
+            api_key: None,
+            ca: None,
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(5 * 60),
+            max_idle_per_host: 512,
+            protocol: Protocol::Auto,
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// Which HTTP version is spoken to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// What ALPN agrees on under TLS, HTTP/1.1 without.
+    #[default]
+    Auto,
+    /// HTTP/1.1 always.
+    Http1,
+    /// HTTP/2 with prior knowledge, without TLS.
+    H2c,
+}
+
+/// `[[upstream.route]]`: another upstream for some models. Timeouts and protocol are those of `[upstream]`.
+#[derive(Debug, Clone)]
+pub struct UpstreamRoute {
+    /// The models that go there.
+    pub models: Vec<ModelPattern>,
+    /// Scheme and authority, and a path prefix if there is one (without a slash at its end).
+    pub base_url: Uri,
+    /// What `/v1/openai` becomes there, such as `/v1`; absent leaves paths as they are.
+    pub openai_prefix: Option<String>,
+    /// The gate's own key there; absent sends none.
+    pub api_key: Option<SecretString>,
+}
+
+/// `[models]`: what is known of models.
+#[derive(Debug, Clone, Default)]
+pub struct Models {
+    /// Model asked for → model that serves it.
+    pub alias: HashMap<ModelName, ModelName>,
+}
+
+/// `[[account]]`: a customer of the platform team.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its id, such as `di:1000000000000`.
+    pub id: AccountId,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// Whether its keys may use the upstream's account routes.
+    pub management: bool,
+    /// Its keys.
+    pub keys: Vec<AccountKey>,
+}
+
+/// `[[account.key]]`: one API key.
+#[derive(Debug, Clone)]
+pub struct AccountKey {
+    /// Its name, unique in the account.
+    pub name: KeyName,
+    /// The key itself, at least 16 bytes.
+    pub secret: SecretString,
+}

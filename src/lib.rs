@@ -1,0 +1,53 @@
+//! Tidegate: a gateway in front of an inference API.
+//!
+//! Two folders of verbs tell the two stories: [`proxy`] is a call, and a job's folder joins it when jobs do.
+//! Every other folder is a noun that owns one kind of state. Ground types lie at the bottom, and [`app`]
+//! alone knows everything.
+//!
+//! A module may name those that stand before it here, and none that stand after it (`tests/tidy.rs` checks):
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | ground | [`types`] |
+//! | tools | [`config`], [`metrics`], [`body`] |
+//! | nouns | [`token`], [`dialect`] |
+//! | the upstream | [`upstream`] |
+//! | a call | [`proxy`] |
+//! | operators | [`admin`] |
+//! | sockets | [`server`] |
+//! | the whole | [`app`] |
+//! | the command line | [`cli`] |
+//!
+//! [`simulate`] stands aside: a simulated upstream that uses [`types`] and [`body`] only.
+
+#![deny(
+    missing_docs,
+    clippy::missing_errors_doc,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod types;
+
+pub mod body;
+pub mod config;
+pub mod metrics;
+
+pub mod dialect;
+pub mod token;
+
+pub mod upstream;
+
+pub mod proxy;
+
+pub mod admin;
+
+pub mod server;
+
+pub mod app;
+
+pub mod cli;
+
+pub mod simulate;

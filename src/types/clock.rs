@@ -1,0 +1,58 @@
+//! Wall time, as a value that comes in: a test can move it, and nothing reads it behind one's back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Gives the wall time.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Time since the Unix epoch, UTC; zero if the system's clock stands before it.
+    fn now(&self) -> Duration;
+}
+
+/// The system's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    millis: AtomicU64,
+}
+
+impl ManualClock {
+    /// Starts at `at` since the Unix epoch (whole milliseconds; what is finer is dropped).
+    pub fn new(at: Duration) -> Self {
+        let clock = Self::default();
+        clock.set(at);
+        clock
+    }
+
+    /// Jumps to `at` since the Unix epoch, forwards or backwards.
+    pub fn set(&self, at: Duration) {
+        self.millis.store(
+            u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            Ordering::SeqCst,
+        );
+    }
+
+    /// Moves on by `by`.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now().saturating_add(by));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.millis.load(Ordering::SeqCst))
+    }
+}
