@@ -1,0 +1,105 @@
+//! Label values: enums, and the model names that configuration or an upstream's catalogue vouches for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::types::ModelName;
+
+/// The most model names that are kept, whatever a catalogue claims to have.
+const MAX_MODELS: usize = 10_000;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The answer was passed on whole.
+    Completed,
+    /// The client left before the end.
+    ClientGone,
+    /// The upstream could not be reached, broke off or reported an error in its stream.
+    UpstreamFailed,
+    /// The upstream was silent for too long.
+    TimedOut,
+    /// The gate itself said no.
+    Rejected,
+}
+
+impl Outcome {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ClientGone => "client_gone",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::TimedOut => "timed_out",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// A model as a label value: a known name without its version, or `other`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelLabel(Arc<str>);
+
+impl ModelLabel {
+    /// Every model that nothing vouches for.
+    pub fn other() -> Self {
+        Self("other".into())
+    }
+
+    /// No model at all: a call that names none.
+    pub fn none() -> Self {
+        Self("".into())
+    }
+
+    /// The label value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The two labels that most series of a call share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallLabels {
+    /// The surface that was called.
+    pub surface: &'static str,
+    /// The model that was asked for.
+    pub model: ModelLabel,
+}
+
+impl CallLabels {
+    /// Both labels.
+    pub fn new(surface: &'static str, model: ModelLabel) -> Self {
+        Self { surface, model }
+    }
+}
+
+/// The model names that may be label values, each vouched for by some source.
+#[derive(Debug, Default)]
+pub struct KnownModels {
+    sources: Mutex<HashMap<Arc<str>, HashSet<Arc<str>>>>,
+    all: ArcSwap<HashMap<Arc<str>, ModelLabel>>,
+}
+
+impl KnownModels {
+    /// Replaces what `source` vouches for; other sources' names stay.
+    pub fn learn(&self, source: &str, names: impl IntoIterator<Item = Arc<str>>) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(source.into(), names.into_iter().take(MAX_MODELS).collect());
+        let all = sources
+            .values()
+            .flatten()
+            .map(|name| (Arc::clone(name), ModelLabel(Arc::clone(name))));
+        self.all.store(Arc::new(all.collect()));
+    }
+
+    /// The label of `model`.
+    pub fn label(&self, model: &ModelName) -> ModelLabel {
+        self.all
+            .load()
+            .get(model.base())
+            .cloned()
+            .unwrap_or_else(ModelLabel::other)
+    }
+}

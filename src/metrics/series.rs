@@ -1,0 +1,136 @@
+//! One metric's series: found by typed labels, bounded in number.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prometheus::IntGauge;
+use prometheus::core::{MetricVec, MetricVecBuilder};
+
+use super::labels::{CallLabels, ModelLabel, Outcome};
+
+/// The most series of one metric; what comes after is counted under `other`.
+const MAX_SERIES: usize = 2_000;
+
+/// Labels of a series, typed.
+pub(super) trait Labels: Clone + Eq + Hash {
+    /// The label values, in the order of the metric's label names.
+    fn values(&self) -> Vec<String>;
+    /// The same labels with everything unbounded folded into `other`.
+    fn folded(&self) -> Self;
+}
+
+/// A metric with a bounded number of series, each looked up once and then shared.
+pub(super) struct Series<L, V: Vecs> {
+    metric: V,
+    known: RwLock<HashMap<L, V::One>>,
+}
+
+impl<L: Labels, V: Vecs> Series<L, V> {
+    pub(super) fn new(metric: V) -> Self {
+        Self {
+            metric,
+            known: RwLock::new(HashMap::new()),
+        }
+    }
+
+    /// The series with these labels, made when it is new.
+    pub(super) fn with(&self, labels: &L) -> V::One {
+        if let Some(one) = self
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(labels)
+        {
+            return one.clone();
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let labels = if known.len() < MAX_SERIES {
+            labels.clone()
+        } else {
+            labels.folded()
+        };
+        known
+            .entry(labels)
+            .or_insert_with_key(|labels| self.metric.one(&labels.values()))
+            .clone()
+    }
+}
+
+/// A metric of the library that has labels.
+pub(super) trait Vecs {
+    type One: Clone;
+    fn one(&self, values: &[String]) -> Self::One;
+}
+
+impl<B: MetricVecBuilder> Vecs for MetricVec<B>
+where
+    B::M: Clone,
+{
+    type One = B::M;
+
+    fn one(&self, values: &[String]) -> B::M {
+        self.with_label_values(values)
+    }
+}
+
+impl Labels for ModelLabel {
+    fn values(&self) -> Vec<String> {
+        vec![self.as_str().to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        Self::other()
+    }
+}
+
+impl Labels for CallLabels {
+    fn values(&self) -> Vec<String> {
+        vec![self.surface.to_owned(), self.model.as_str().to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        Self::new(self.surface, ModelLabel::other())
+    }
+}
+
+impl Labels for (CallLabels, Outcome, u16) {
+    fn values(&self) -> Vec<String> {
+        let (call, outcome, status) = self;
+        let mut values = call.values();
+        values.extend([outcome.as_str().to_owned(), status.to_string()]);
+        values
+    }
+
+    fn folded(&self) -> Self {
+        (self.0.folded(), self.1, self.2)
+    }
+}
+
+impl Labels for (Arc<str>, u16) {
+    fn values(&self) -> Vec<String> {
+        vec![self.0.to_string(), self.1.to_string()]
+    }
+
+    fn folded(&self) -> Self {
+        ("other".into(), self.1)
+    }
+}
+
+/// Counts in a gauge for as long as it lives.
+#[must_use = "the call counts as in flight only while this lives"]
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl InFlight {
+    pub(super) fn raise(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
