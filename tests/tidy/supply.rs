@@ -101,7 +101,7 @@ impl Policy {
 
 /// Every crate that this machine's build, tests included, is made of; nothing is downloaded for it.
 pub fn tree() -> String {
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new("cargo")
         .args(["tree", "--locked", "--offline", "--edges", "normal,build,dev"])
         .args(["--prefix", "none", "--format", "{p}\t{l}"])
         .current_dir(root())
