@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Reply};
-use super::catalogue::Pricing;
 use super::errors::Failure;
+use super::model::Pricing;
 use super::native::by_time;
 use super::usage::{count, tier};
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::types::ModelName;
 
-use super::catalogue::{self, Model, Task};
+use super::catalogue;
 use super::errors::Failure;
 use super::knobs::{Knobs, Presence, Running, UsageChunk};
+use super::model::{Model, Task};
 use super::record::Bill;
 use super::usage::{Usage, count, put, put_cost, tier, tokens_in};
 

@@ -21,6 +21,8 @@ const MULTIBYTE: [&str; 8] = [
     "\u{1f30a}",
     " \u{448}\u{43b}\u{44e}\u{437}",
 ];
+/// The most tokens of an answer, so that the text of one fits into memory.
+const MAX_TOKENS: u64 = 1_000_000;
 /// How deep a schema is followed.
 const MAX_DEPTH: u8 = 8;
 
@@ -58,7 +60,7 @@ impl Output {
         if let Some(json) = json_mode(body) {
             return Self::pieces(&json.to_string(), limit);
         }
-        let wanted = knobs.tokens;
+        let wanted = knobs.tokens.min(MAX_TOKENS);
         Self {
             source: Source::Words(match knobs.text {
                 Text::Words => &WORDS,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Reply};
-use super::catalogue::Pricing;
 use super::errors::Failure;
+use super::model::Pricing;
 use super::native::by_time;
 use super::usage::tier;
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Upload;
 use super::errors::Failure;
-use super::record::Received;
+use super::record::{Open, Received};
 use super::usage::count;
 
 /// The longest JSON body and the longest text field that are held, in bytes.
@@ -33,9 +33,15 @@ pub(super) struct Payload {
     pub(super) files: Vec<Upload>,
 }
 
-/// Reads a body to its end. Gives what came and what it means; dropping the future stops reading.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> (Result<Payload, Failure>, Received) {
+/// Reads a body to its end. Gives what it means and a number that follows from its bytes. What came is written down
+/// for the call, even where the future is dropped half way.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    open: &Open,
+) -> (Result<Payload, Failure>, u128) {
     let (mut tap, came) = Tap::new(body);
+    let noted = Noted { open, came };
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -46,7 +52,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> (Result<Payload
     };
     // The rest of a body that was given up, so that its length and digest are whole.
     while matches!(tokio::time::timeout(IDLE, tap.next()).await, Ok(Some(Ok(_)))) {}
-    (payload, came.finish())
+    (payload, noted.came.seed())
 }
 
 async fn document(tap: &mut Tap) -> Result<Payload, Failure> {
@@ -125,7 +131,20 @@ async fn next(tap: &mut Tap) -> Result<Option<Bytes>, Failure> {
 /// The data of a body as a stream, written down as it passes.
 struct Tap {
     body: Incoming,
+    broken: bool,
     came: Came,
+}
+
+/// Writes down what has passed when it is dropped.
+struct Noted<'a> {
+    open: &'a Open,
+    came: Came,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.open.received(self.came.finish());
+    }
 }
 
 /// What has passed so far.
@@ -140,6 +159,7 @@ impl Tap {
         ))));
         let tap = Self {
             body,
+            broken: false,
             came: came.clone(),
         };
         (tap, came)
@@ -151,6 +171,13 @@ impl Came {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (received, context) = &mut *guard;
         change(received, context)
+    }
+
+    /// The digest's first 16 bytes.
+    fn seed(&self) -> u128 {
+        let digest = self.with(|_, context| context.clone().finish());
+        let start = digest.as_ref().first_chunk().copied();
+        u128::from_be_bytes(start.unwrap_or_default())
     }
 
     fn finish(&self) -> Received {
@@ -169,9 +196,13 @@ impl Stream for Tap {
         loop {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => {
+                    self.broken = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
                 None => {
-                    self.came.with(|received, _| received.complete = true);
+                    let complete = !self.broken;
+                    self.came.with(|received, _| received.complete = complete);
                     return Poll::Ready(None);
                 }
             };

@@ -5,6 +5,12 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::setting::Setting;
+pub use super::setting::{
+    Abort, Cost, ErrorFrame, LineEnd, NativeFinal, Presence, Running, Text, Unauthorized, UsageChunk,
+    UsageShape,
+};
+
 /// The beginning of every header that turns a knob for one request.
 pub const HEADER_PREFIX: &str = "x-sim-";
 
@@ -62,146 +68,6 @@ impl Knobs {
     }
 }
 
-/// A type that a knob can have.
-trait Setting {
-    /// See [`Knob::values`].
-    const VALUES: &'static [&'static str];
-
-    /// Takes over `text`, or leaves everything as it was and gives `None`.
-    fn assign(&mut self, text: &str) -> Option<()>;
-}
-
-macro_rules! choices {
-    ($($(#[doc = $about:literal])+ $type:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ })+) => {$(
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $type { $($(#[doc = $doc])+ $variant,)+ }
-
-        impl Setting for $type {
-            const VALUES: &'static [&'static str] = &[$($word),+];
-
-            fn assign(&mut self, text: &str) -> Option<()> {
-                *self = match text {
-                    $($word => Self::$variant,)+
-                    _ => return None,
-                };
-                Some(())
-            }
-        }
-    )+};
-}
-
-choices! {
-    /// Where the usage stands at the end of a stream.
-    UsageChunk {
-        /// On the chunk that has the finish reason.
-        Finish = "finish",
-        /// On a chunk of its own with no choices.
-        Separate = "separate",
-        /// Nowhere, whatever is asked for.
-        None = "none",
-    }
-    /// When a stream carries running usage on every chunk.
-    Running {
-        /// When `stream_options.continuous_usage_stats` asks for it.
-        Asked = "asked",
-        /// Always.
-        Always = "always",
-        /// Never.
-        Never = "never",
-    }
-    /// What ends a line of a stream.
-    LineEnd {
-        /// `\n`.
-        Lf = "lf",
-        /// `\r\n`.
-        Crlf = "crlf",
-        /// `\r`.
-        Cr = "cr",
-    }
-    /// What the generated text is made of.
-    Text {
-        /// English words in ASCII.
-        Words = "words",
-        /// Words whose characters take two to four bytes each.
-        Multibyte = "multibyte",
-    }
-    /// How a cost is written.
-    Cost {
-        /// As Python prints a float: `2.68e-05`, `0.0012`.
-        Number = "number",
-        /// Without an exponent: `0.0000268`.
-        Decimal = "decimal",
-        /// Always with one: `2.68E-5`.
-        Exponent = "exponent",
-        /// A decimal in a string.
-        String = "string",
-        /// An object with `total`.
-        Object = "object",
-        /// Not at all.
-        Absent = "absent",
-        /// Below zero.
-        Negative = "negative",
-        /// `1e+300`.
-        Huge = "huge",
-        /// The string `"NaN"`.
-        Nan = "nan",
-        /// The bare word `NaN`, which is not JSON.
-        BareNan = "bare-nan",
-    }
-    /// What an OpenAI usage object holds.
-    UsageShape {
-        /// The counts, the cost and details that are all zero.
-        Full = "full",
-        /// `prompt_tokens_details` is null.
-        Null = "null",
-        /// Half of the prompt was read from the cache.
-        Cached = "cached",
-        /// Half of the prompt was written to the cache.
-        CacheWrite = "cache-write",
-        /// Half of the output was reasoning, counted in `completion_tokens`.
-        Reasoning = "reasoning",
-        /// Twice the output was reasoning, left out of `completion_tokens` but in `total_tokens`.
-        ReasoningBug = "reasoning-bug",
-        /// The three counts and the cost alone.
-        Bare = "bare",
-        /// No usage object.
-        None = "none",
-    }
-    /// Whether a field is there.
-    Presence {
-        /// It has a value.
-        Present = "present",
-        /// It is null.
-        Null = "null",
-        /// It is left out.
-        Absent = "absent",
-    }
-    /// What the last event of a native stream says of usage.
-    NativeFinal {
-        /// `details` with the token counts.
-        Details = "details",
-        /// `details` and an `inference_status` with the cost.
-        Status = "status",
-        /// `details` is null.
-        None = "none",
-    }
-    /// What an error in mid-stream looks like.
-    ErrorFrame {
-        /// `{"error_type":…,"error_message":…}`.
-        Typed = "typed",
-        /// `{"error":{"message":…}}`.
-        Openai = "openai",
-    }
-    /// The status for a request without a credential.
-    Unauthorized {
-        /// 401.
-        Status401 = "401",
-        /// 403.
-        Status403 = "403",
-    }
-}
-
 macro_rules! knobs {
     ($($(#[doc = $doc:literal])+ $name:literal $field:ident: $type:ty = $default:expr;)+) => {
         /// Every behaviour that can be turned; the default is the upstream's own.
@@ -219,7 +85,7 @@ macro_rules! knobs {
             pub const ALL: &'static [Knob] = &[$(Knob {
                 name: $name,
                 header: concat!("x-sim-", $name),
-                help: concat!($($doc),+),
+                help: concat!($($doc),+).trim_ascii(),
                 values: <$type as Setting>::VALUES,
             }),+];
 
@@ -264,7 +130,7 @@ knobs! {
     "token-ms" token_ms: u64 = 0;
     /// Answer before the request body is read.
     "early" early: bool = false;
-    /// Tokens that are generated; a request's own limit still holds.
+    /// Tokens that are generated, at most a million; a request's own limit still holds.
     "tokens" tokens: u64 = 16;
     /// Tokens that the prompt counts; else one for every four bytes of text.
     "prompt-tokens" prompt_tokens: Option<u64> = None;
@@ -310,6 +176,8 @@ knobs! {
     "abort-after" abort_after: Option<u64> = None;
     /// Break the connection off after N bytes of any answer's body.
     "abort-after-bytes" abort_after_bytes: Option<u64> = None;
+    /// How an HTTP/1 connection ends that is broken off; an HTTP/2 stream is always reset.
+    "abort-with" abort_with: Abort = Abort::Close;
     /// Send nothing more after N tokens of a stream, and keep the connection.
     "stall-after" stall_after: Option<u64> = None;
     /// Make the answer's body at least N bytes long with padding; streamed, never held.
@@ -324,90 +192,6 @@ knobs! {
     "fixed" fixed: bool = false;
     /// How many of the last requests `/_sim/requests` keeps, at most 1000.
     "record" record: u64 = 200;
-}
-
-impl Setting for bool {
-    const VALUES: &'static [&'static str] = &["true", "false"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = text.parse().ok()?;
-        Some(())
-    }
-}
-
-impl Setting for u64 {
-    const VALUES: &'static [&'static str] = &["N"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = text.parse().ok()?;
-        Some(())
-    }
-}
-
-impl Setting for String {
-    const VALUES: &'static [&'static str] = &["TEXT"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = text.to_owned();
-        Some(())
-    }
-}
-
-impl Setting for Option<String> {
-    const VALUES: &'static [&'static str] = &["TEXT"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = (!text.is_empty()).then(|| text.to_owned());
-        Some(())
-    }
-}
-
-impl Setting for Option<u64> {
-    const VALUES: &'static [&'static str] = &["N", "none"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = match text {
-            "none" => None,
-            number => Some(number.parse().ok()?),
-        };
-        Some(())
-    }
-}
-
-impl Setting for Option<u16> {
-    const VALUES: &'static [&'static str] = &["a status of 200 to 999", "none"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        *self = match text {
-            "none" => None,
-            number => Some(
-                number
-                    .parse()
-                    .ok()
-                    .filter(|status| (200..1000).contains(status))?,
-            ),
-        };
-        Some(())
-    }
-}
-
-impl Setting for Vec<String> {
-    const VALUES: &'static [&'static str] = &["NAME"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        self.push(text.to_owned());
-        Some(())
-    }
-}
-
-impl Setting for Vec<(HeaderName, HeaderValue)> {
-    const VALUES: &'static [&'static str] = &["NAME: VALUE"];
-
-    fn assign(&mut self, text: &str) -> Option<()> {
-        let (name, value) = text.split_once(':')?;
-        self.push((name.trim().parse().ok()?, value.trim().parse().ok()?));
-        Some(())
-    }
 }
 
 #[cfg(test)]

@@ -14,18 +14,21 @@ mod generate;
 mod images;
 mod intake;
 mod knobs;
+mod model;
 mod native;
 mod openai;
 mod record;
 mod responses;
 mod route;
 mod serve;
+mod setting;
 mod stream;
 mod usage;
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, TRAILER};
@@ -45,8 +48,8 @@ use route::Route;
 use stream::{Frames, Playback, Steps};
 
 pub use knobs::{
-    BadKnob, Cost, ErrorFrame, HEADER_PREFIX, Knob, Knobs, LineEnd, NativeFinal, Presence, Running, Text,
-    Unauthorized, UsageChunk, UsageShape,
+    Abort, BadKnob, Cost, ErrorFrame, HEADER_PREFIX, Knob, Knobs, LineEnd, NativeFinal, Presence, Running,
+    Text, Unauthorized, UsageChunk, UsageShape,
 };
 
 /// Where the counters stand.
@@ -97,7 +100,8 @@ impl Simulator {
         serve::serve(self, listener, stop).await
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request. Sets `reset` where the connection is to be reset when the answer's body breaks off.
+    async fn answer(&self, request: Request<Incoming>, reset: &AtomicBool) -> Response<Body> {
         if request.uri().path() == JOURNAL {
             return self.show(request.method());
         }
@@ -110,6 +114,9 @@ impl Simulator {
                 return refuse(&failure, family, &self.knobs, open);
             }
         };
+        if knobs.abort_with == Abort::Reset {
+            reset.store(true, Ordering::Relaxed);
+        }
         let prepared = self.prepare(request, &knobs, &open).await;
         if knobs.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(knobs.latency_ms)).await;
@@ -145,11 +152,7 @@ impl Simulator {
             drop(incoming);
             (Ok(Payload::default()), 0)
         } else {
-            let (payload, received) = intake::read(&head.headers, incoming).await;
-            let digest = received.sha256.get(..32).unwrap_or_default();
-            let seed = u128::from_str_radix(digest, 16).unwrap_or_default();
-            open.received(received);
-            (payload, seed)
+            intake::read(&head.headers, incoming, open).await
         };
         let route = route::find(&head.method, head.uri.path())?;
         if let Some(status) = knobs.status.filter(|status| !(200..300).contains(status)) {

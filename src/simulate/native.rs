@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Content, Event, Events, Reply, Upload};
-use super::catalogue::{Pricing, Task};
 use super::errors::Failure;
 use super::generate::Output;
 use super::knobs::NativeFinal;
+use super::model::{Pricing, Task};
 use super::record::Bill;
 use super::usage::{Usage, put, tier, tokens_in};
 use super::{audio, images, openai};

@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode};
 
-use super::catalogue::Task;
 use super::errors::{Failure, Family};
+use super::model::Task;
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

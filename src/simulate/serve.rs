@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::rt::Executor;
@@ -74,24 +75,29 @@ async fn connection(simulator: Arc<Simulator>, stream: TcpStream, tasks: Tasks) 
     let served = async {
         stream.set_nodelay(true)?;
         let h2 = tokio::time::timeout(FIRST_BYTES, begins_with_preface(&stream)).await??;
+        let reset = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&reset);
         let service = service_fn(move |request| {
-            let simulator = Arc::clone(&simulator);
-            async move { Ok::<_, Infallible>(simulator.answer(request).await) }
+            let (simulator, told) = (Arc::clone(&simulator), Arc::clone(&told));
+            async move { Ok::<_, Infallible>(simulator.answer(request, &told).await) }
         });
         let io = TokioIo::new(stream);
         if h2 {
-            http2::Builder::new(tasks)
+            return http2::Builder::new(tasks)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)
                 .serve_connection(io, service)
                 .await
-        } else {
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(io, service)
-                .await
+                .map_err(io::Error::other);
         }
-        .map_err(io::Error::other)
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(io, service);
+        let ended = (&mut connection).await;
+        if ended.is_err() && reset.load(Ordering::Relaxed) {
+            connection.into_parts().io.inner().set_zero_linger()?;
+        }
+        ended.map_err(io::Error::other)
     };
     if let Err(error) = served.await {
         tracing::debug!(%error, "a connection to the simulated upstream ended");

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::catalogue::Model;
 use super::knobs::{Cost, Knobs, UsageShape};
+use super::model::Model;
 
 /// Marks text inside a JSON string that [`print`] puts in bare: a private-use character.
 const BARE: char = '\u{e000}';

@@ -1,0 +1,169 @@
+//! Streams, and how they can be turned and broken.
+
+use super::*;
+
+#[tokio::test]
+async fn a_stream_has_one_chunk_a_token_and_usage_where_it_is_asked_for() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let path = "/v1/openai/chat/completions";
+    let answer = upstream.post(path, &streamed(), &[]).await;
+    assert!(answer.text().ends_with("data: [DONE]\n\n"));
+    let events = answer.events();
+    assert_eq!(events.len(), 17);
+    assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
+    assert_eq!(events[0]["usage"], Value::Null);
+    assert_eq!(events[16]["usage"]["completion_tokens"], 16);
+
+    let separate = upstream
+        .post(path, &streamed(), &[("x-sim-usage-chunk", "separate")])
+        .await
+        .events();
+    assert_eq!((separate.len(), &separate[17]["choices"]), (18, &json!([])));
+    assert_eq!(separate[17]["usage"]["completion_tokens"], 16);
+
+    let silent = upstream
+        .post(path, &streamed(), &[("x-sim-usage", "false")])
+        .await;
+    assert!(!silent.text().contains("usage"));
+
+    let mut body = streamed();
+    body["stream_options"] = json!({ "include_usage": false });
+    assert!(!upstream.post(path, &body, &[]).await.text().contains("usage"));
+    body["stream_options"] = json!({ "continuous_usage_stats": true });
+    let running = upstream.post(path, &body, &[]).await.events();
+    assert_eq!(running[4]["usage"]["completion_tokens"], 5);
+}
+
+#[tokio::test]
+async fn responses_and_messages_stream_their_named_events() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let body = json!({ "model": MODEL, "input": "x", "stream": true });
+    let answer = upstream.post("/v1/responses", &body, &[]).await;
+    assert!(answer.text().starts_with("event: response.created\ndata: "));
+    let last = answer.events().pop().unwrap();
+    assert_eq!(last["type"], "response.completed");
+    assert_eq!(last["response"]["usage"]["output_tokens"], 16);
+    assert_eq!(upstream.get("/v1/responses/resp_1").await.status, 404);
+
+    let mut body = chat();
+    let whole = upstream.post("/anthropic/v1/messages", &body, &[]).await.json();
+    assert_eq!(
+        (&whole["type"], &whole["usage"]["output_tokens"]),
+        (&json!("message"), &json!(16))
+    );
+    body["stream"] = json!(true);
+    let events = upstream.post("/anthropic/v1/messages", &body, &[]).await.events();
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[..3], ["message_start", "content_block_start", "ping"]);
+    assert_eq!(
+        kinds[kinds.len() - 3..],
+        ["content_block_stop", "message_delta", "message_stop"]
+    );
+    let counted = upstream
+        .post("/anthropic/v1/messages/count_tokens", &chat(), &[])
+        .await
+        .json();
+    assert_eq!(
+        counted["input_tokens"],
+        events[0]["message"]["usage"]["input_tokens"]
+    );
+}
+
+#[tokio::test]
+async fn the_framing_of_a_stream_can_be_turned_every_way() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let path = "/v1/chat/completions";
+    let text = async |knobs: &[(&str, &str)]| upstream.post(path, &streamed(), knobs).await.text();
+    assert!(
+        text(&[("x-sim-line-end", "crlf")])
+            .await
+            .ends_with("data: [DONE]\r\n\r\n")
+    );
+    assert!(
+        text(&[("x-sim-line-end", "cr")])
+            .await
+            .ends_with("data: [DONE]\r\r")
+    );
+    assert!(text(&[("x-sim-no-space", "true")]).await.starts_with("data:{"));
+    assert!(
+        text(&[("x-sim-multi-line", "true")])
+            .await
+            .starts_with("data: {\ndata:   ")
+    );
+    assert!(!text(&[("x-sim-done", "false")]).await.contains("[DONE]"));
+    assert!(
+        text(&[("x-sim-null-every", "4")])
+            .await
+            .contains("data: null\n\n")
+    );
+    assert!(
+        text(&[("x-sim-comment-every", "1")])
+            .await
+            .starts_with(": keep-alive\n\n")
+    );
+
+    let fixed = ("x-sim-fixed", "true");
+    let plain = text(&[fixed, ("x-sim-text", "multibyte")]).await;
+    let split = text(&[fixed, ("x-sim-text", "multibyte"), ("x-sim-split", "1")]).await;
+    assert_eq!(plain, split);
+}
+
+#[tokio::test]
+async fn a_stream_breaks_off_where_it_is_told_to_and_is_charged_for_what_went_out() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let path = "/v1/chat/completions";
+    let failed = upstream
+        .post(path, &streamed(), &[("x-sim-error-after", "3")])
+        .await;
+    assert!(!failed.broken && !failed.text().contains("[DONE]"));
+    let events = failed.events();
+    assert_eq!(
+        (events.len(), &events[3]["error_type"]),
+        (4, &json!("inference_error"))
+    );
+
+    upstream.simulator.journal.reset();
+    let cut = upstream
+        .post(path, &streamed(), &[("x-sim-abort-after", "5")])
+        .await;
+    assert!(cut.broken);
+    assert_eq!(cut.events().len(), 5);
+    let report = upstream.simulator.requests();
+    assert_eq!(
+        (&report["tokens"]["output"], &report["vanished"]),
+        (&json!(5), &json!(0))
+    );
+
+    let cut = upstream
+        .post(path, &chat(), &[("x-sim-abort-after-bytes", "40")])
+        .await;
+    assert!(cut.broken);
+    assert_eq!(cut.body.len(), 40);
+    assert!(cut.headers.contains_key("content-length"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_noticed_before_the_head_and_within_a_stream() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let path = "/v1/chat/completions";
+    for (number, knob) in [("x-sim-latency-ms", "60000"), ("x-sim-stall-after", "2")]
+        .into_iter()
+        .enumerate()
+    {
+        let body = streamed();
+        let knobs = [knob];
+        let call = upstream.post(path, &body, &knobs);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), call)
+                .await
+                .is_err()
+        );
+        upstream
+            .until(|report| report["open"] == 0 && report["vanished"] == number + 1)
+            .await;
+    }
+    assert_eq!(upstream.simulator.requests()["tokens"]["output"], 2);
+}
