@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Value, json};
 
 use super::call::{Call, Content, Reply};
@@ -56,8 +56,13 @@ pub(super) fn native_speech(call: &Call) -> Reply {
             id: call.request_id(),
         };
     }
+    let base64 = if call.knobs.base64_padding {
+        STANDARD.encode(bytes)
+    } else {
+        STANDARD_NO_PAD.encode(bytes)
+    };
     let answer = json!({
-        "audio": format!("data:{content_type};base64,{}", STANDARD.encode(bytes)),
+        "audio": format!("data:{content_type};base64,{base64}"),
         "input_character_length": characters,
         "output_format": format,
         "words": [],

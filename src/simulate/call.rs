@@ -245,9 +245,10 @@ pub(super) fn choose(asked: &[String], task: Task, knobs: &Knobs) -> Result<Mode
         .ok_or_else(|| Failure::new(StatusCode::TOO_MANY_REQUESTS, "Model busy, retry later"))?;
     let name = knobs.serve_model.as_ref().unwrap_or(free);
     let parsed = ModelName::parse(name).map_err(|_| Failure::status(StatusCode::NOT_FOUND))?;
-    match catalogue::find(parsed.base()) {
+    let name = catalogue::replacement(parsed.base()).unwrap_or(parsed.base());
+    match catalogue::find(name) {
         Some(model) => Ok(model),
         None if knobs.refuse_unknown => Err(Failure::status(StatusCode::NOT_FOUND)),
-        None => Ok(catalogue::stranger(parsed.base(), task)),
+        None => Ok(catalogue::stranger(name, task)),
     }
 }

@@ -209,6 +209,18 @@ const MODELS: &[(&str, Task, Pricing)] = &[
     ("acme/dedicated", Task::Custom, Pricing::Uptime(700_000_000)),
 ];
 
+/// Models that another one serves now: asked for, and who answers.
+const DEPRECATED: &[(&str, &str)] = &[(
+    "meta-llama/Llama-2-7b-chat-hf",
+    "meta-llama/Meta-Llama-3.1-8B-Instruct",
+)];
+
+/// Who answers for a deprecated model.
+pub(super) fn replacement(name: &str) -> Option<&'static str> {
+    let found = DEPRECATED.iter().find(|(old, _)| *old == name);
+    found.map(|(_, new)| *new)
+}
+
 /// The model of this name, without a version.
 pub(super) fn find(name: &str) -> Option<Model> {
     MODELS.iter().find(|(known, ..)| *known == name).map(row)
@@ -241,6 +253,7 @@ pub(super) fn stranger(name: &str, task: Task) -> Model {
         name: name.to_owned(),
         task,
         pricing,
+        replaced_by: None,
     }
 }
 
@@ -249,6 +262,7 @@ fn row((name, task, pricing): &(&str, Task, Pricing)) -> Model {
         name: (*name).to_owned(),
         task: *task,
         pricing: *pricing,
+        replaced_by: replacement(name),
     }
 }
 

@@ -152,6 +152,8 @@ knobs! {
     "native-status" native_status: String = "succeeded".to_owned();
     /// The token counts in `inference_status`.
     "native-tokens" native_tokens: Presence = Presence::Present;
+    /// End base64 in `data:` URLs of sound with its padding.
+    "base64-padding" base64_padding: bool = true;
     /// What the last event of a native stream says of usage.
     "native-final" native_final: NativeFinal = NativeFinal::Details;
     /// Send a comment before every N-th event of a stream; 0 is never.

@@ -7,6 +7,9 @@ use super::usage::decimal;
 /// The context length of every model, in tokens.
 const CONTEXT: u64 = 131_072;
 
+/// Since when deprecated models are, in Unix seconds.
+const DEPRECATION: u64 = 1_750_000_000;
+
 /// What a model does; the words are the upstream's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
@@ -87,6 +90,8 @@ pub(super) struct Model {
     pub(super) task: Task,
     /// How it is paid.
     pub(super) pricing: Pricing,
+    /// Who answers for it, if it is deprecated.
+    pub(super) replaced_by: Option<&'static str>,
 }
 
 impl Model {
@@ -121,8 +126,8 @@ impl Model {
             "tags": self.tags(),
             "pricing": self.pricing.listed(),
             "max_tokens": CONTEXT,
-            "replaced_by": null,
-            "deprecated": null,
+            "replaced_by": self.replaced_by,
+            "deprecated": self.replaced_by.map(|_| DEPRECATION),
             "quantization": "fp8",
             "mmlu": null,
             "expected": null,

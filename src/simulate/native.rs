@@ -34,6 +34,9 @@ pub(super) fn guess(fields: &Value, files: &[Upload]) -> Task {
 /// `/v1/inference/{model}`.
 pub(super) fn answer(call: &Arc<Call>) -> Result<Reply, Failure> {
     require(call)?;
+    if call.text("webhook").is_some() {
+        return Ok(queued(call));
+    }
     match call.model.task {
         Task::TextGeneration => Ok(generation(call)),
         Task::Embeddings => embeddings(call),
@@ -50,6 +53,26 @@ pub(super) fn answer(call: &Arc<Call>) -> Result<Reply, Failure> {
         | Task::FillMask
         | Task::QuestionAnswering => Ok(call.native(labels(call), call.flat(by_time(call)))),
         Task::Custom => Ok(container(call)),
+    }
+}
+
+/// The answer where the result is to go to a webhook. None is ever sent, and nothing is charged.
+fn queued(call: &Call) -> Reply {
+    let id = call.request_id();
+    let answer = json!({
+        "request_id": id,
+        "inference_status": {
+            "status": "queued",
+            "runtime_ms": 0,
+            "cost": 0.0,
+            "tokens_generated": 0,
+            "tokens_input": 0,
+        },
+    });
+    Reply {
+        content: Content::Json(answer),
+        bill: Bill::default(),
+        id,
     }
 }
 

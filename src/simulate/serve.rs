@@ -28,6 +28,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 /// Streams at once on an HTTP/2 connection: more than any test opens.
 const MAX_STREAMS: u32 = 20_000;
 
+/// Header fields of a request: more than any gate lets through and adds.
+const MAX_HEADERS: usize = 512;
+
 /// Tasks that end together with [`serve`].
 #[derive(Debug, Clone, Default)]
 struct Tasks {
@@ -92,6 +95,7 @@ async fn connection(simulator: Arc<Simulator>, stream: TcpStream, tasks: Tasks) 
         }
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            .max_headers(MAX_HEADERS)
             .serve_connection(io, service);
         let ended = (&mut connection).await;
         if ended.is_err() && reset.load(Ordering::Relaxed) {

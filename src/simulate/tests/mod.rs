@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
+mod account;
 mod routes;
 mod server;
 mod streams;
