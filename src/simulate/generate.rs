@@ -9,7 +9,9 @@ use super::knobs::{Knobs, Text};
 use super::usage::count;
 
 /// One token each, in plain ASCII.
-const WORDS: [&str; 8] = ["The", " tide", " comes", " in", " and", " the", " gate", " opens"];
+const WORDS: [&str; 8] = [
+    "The", " tide", " comes", " in", " and", " the", " gate", " opens. ",
+];
 /// One token each, with characters of two, three and four bytes.
 const MULTIBYTE: [&str; 8] = [
     "Flut",

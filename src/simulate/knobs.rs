@@ -112,7 +112,7 @@ knobs! {
     "key" key: Option<String> = None;
     /// The status for a request without a credential, or with the wrong one.
     "unauthorized" unauthorized: Unauthorized = Unauthorized::Status403;
-    /// Answer with this status and the error that goes with it.
+    /// Answer with this status: from 300 on with the error that goes with it, below in place of 200.
     "status" status: Option<u16> = None;
     /// The message of that error instead of its usual one (429: `Rate limited`; try `Model busy, retry later`).
     "message" message: Option<String> = None;

@@ -129,9 +129,9 @@ impl Upstream {
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    /// Looks until the counters are as wanted, for two seconds at most.
+    /// Looks until the counters are as wanted, for ten seconds at most.
     async fn until(&self, wanted: impl Fn(&Value) -> bool) {
-        for _ in 0..400 {
+        for _ in 0..2000 {
             if wanted(&self.simulator.requests()) {
                 return;
             }

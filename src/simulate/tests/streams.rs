@@ -148,22 +148,29 @@ async fn a_stream_breaks_off_where_it_is_told_to_and_is_charged_for_what_went_ou
 #[tokio::test]
 async fn a_client_that_goes_is_noticed_before_the_head_and_within_a_stream() {
     let upstream = Upstream::start(Knobs::default()).await;
-    let path = "/v1/chat/completions";
-    for (number, knob) in [("x-sim-latency-ms", "60000"), ("x-sim-stall-after", "2")]
-        .into_iter()
-        .enumerate()
-    {
-        let body = streamed();
-        let knobs = [knob];
-        let call = upstream.post(path, &body, &knobs);
-        assert!(
-            tokio::time::timeout(Duration::from_millis(100), call)
-                .await
-                .is_err()
-        );
-        upstream
-            .until(|report| report["open"] == 0 && report["vanished"] == number + 1)
-            .await;
+    let (path, body) = ("/v1/chat/completions", streamed());
+    tokio::select! {
+        _ = upstream.post(path, &body, &[("x-sim-latency-ms", "60000")]) => panic!("answered"),
+        () = upstream.until(|report| report["open"] == 1) => {}
     }
+    upstream
+        .until(|report| report["open"] == 0 && report["vanished"] == 1)
+        .await;
+
+    let request = Request::post(format!("http://{}{path}", upstream.address))
+        .header("x-api-key", "k")
+        .header("x-sim-stall-after", "2")
+        .body(body.to_string().into())
+        .unwrap();
+    let mut stalled = upstream.client.request(request).await.unwrap().into_body();
+    let mut read = Vec::new();
+    while read.windows(5).filter(|bytes| bytes == b"data:").count() < 2 {
+        read.extend(stalled.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert_eq!(upstream.simulator.requests()["open"], 1);
+    drop(stalled);
+    upstream
+        .until(|report| report["open"] == 0 && report["vanished"] == 2)
+        .await;
     assert_eq!(upstream.simulator.requests()["tokens"]["output"], 2);
 }
