@@ -22,11 +22,18 @@
 
 #![deny(
     missing_docs,
-    clippy::missing_errors_doc,
-    clippy::unwrap_used,
+    clippy::await_holding_invalid_type,
+    clippy::await_holding_lock,
+    clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::let_underscore_must_use,
+    clippy::mem_forget,
+    clippy::missing_errors_doc,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
 )]
 
 pub mod types;

@@ -1,1 +1,19 @@
-//! dialect
+//! What upstreams speak, and no policy: which routes there are, what a call asks for, how its body is read and
+//! edited, and how an event stream ends.
+
+mod call;
+mod delimiters;
+mod fold;
+mod json;
+mod multipart;
+mod path;
+mod route;
+mod spool;
+mod sse;
+mod unhurried;
+
+pub use call::{Call, CallError, ReadLimits};
+pub use json::{JsonError, JsonObject};
+pub use multipart::{Form, FormError};
+pub use route::{Family, Route, RouteError, Surface};
+pub use sse::SseTap;

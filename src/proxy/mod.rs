@@ -1,1 +1,213 @@
-//! proxy
+//! A call, from the request's head to the last byte of the answer.
+//!
+//! [`Gate::handle`] is the whole story: who calls ([`identify`]), what is asked ([`Call::read`]), may it go
+//! ([`admit`]), send it ([`forward`]), pass the answer on and watch it ([`meter`]), and when it has ended, whichever
+//! way, write it down ([`settle`]). A no of the gate itself is a [`Rejection`] ([`reject`]).
+//!
+//! The future of a call is dropped when its client goes, at whichever `.await` it stands, and so is the body of its
+//! answer. What must happen then hangs on values that fall with them.
+
+mod admit;
+mod forward;
+mod head;
+mod identify;
+mod meter;
+mod own;
+mod reject;
+mod settle;
+mod trace;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
+
+use crate::body::Body;
+use crate::config::{Config, Server};
+use crate::dialect::{Call, Family, ReadLimits, Route, SseTap};
+use crate::metrics::{Metrics, Outcome};
+use crate::token::KeyRing;
+use crate::types::{Clock, ModelName, Peer};
+use crate::upstream::Upstreams;
+
+use meter::Metered;
+pub use reject::{Code, Rejection};
+use settle::Record;
+use trace::Trace;
+
+/// The gate: everything that a call needs.
+#[derive(Debug)]
+pub struct Gate {
+    settings: Server,
+    keys: KeyRing,
+    aliases: HashMap<ModelName, ModelName>,
+    upstreams: Arc<Upstreams>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Gate {
+    /// Puts the gate together.
+    pub fn new(
+        config: &Config,
+        upstreams: Arc<Upstreams>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            settings: config.server.clone(),
+            keys: KeyRing::new(&config.accounts),
+            aliases: config.models.alias.clone(),
+            upstreams,
+            metrics,
+            clock,
+        }
+    }
+
+    /// Answers a request; never fails and never panics.
+    ///
+    /// Dropping the future, or the answer's body, ends the call and what runs upstream for it.
+    pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        self.guarded(peer, request, async |request, trace, record| {
+            self.run(peer, request, trace, record).await
+        })
+        .await
+    }
+
+    /// Answers a request with `draining`, and asks the client to close the connection.
+    pub async fn refuse(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let over_http1 = request.version() != Version::HTTP_2;
+        let mut response = self
+            .guarded(peer, request, async |_, _, _| Err(Rejection::draining()))
+            .await;
+        if over_http1 {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Runs `answer` between the first and the last word on a call: its ids, its record, and what becomes of a no.
+    async fn guarded<F>(&self, peer: Peer, mut request: Request<Incoming>, answer: F) -> Response<Body>
+    where
+        F: AsyncFnOnce(Request<Incoming>, &Trace, &mut Record) -> Result<Response<Body>, Rejection>,
+    {
+        let trace = Trace::take(request.headers_mut(), &*self.clock);
+        let family = Family::of_path(request.uri().path());
+        let mut record = Record::begin(
+            &self.metrics,
+            peer,
+            trace.request_id.clone(),
+            request.method().clone(),
+        );
+        let answered = AssertUnwindSafe(answer(request, &trace, &mut record))
+            .catch_unwind()
+            .await;
+        let answered = answered.unwrap_or_else(|_| Err(Rejection::internal("a call panicked")));
+        let mut response = answered.unwrap_or_else(|rejection| rejected(rejection, family, &mut record));
+        trace.set(response.headers_mut());
+        response
+    }
+
+    async fn run(
+        &self,
+        peer: Peer,
+        request: Request<Incoming>,
+        trace: &Trace,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Rejection> {
+        let (parts, body) = request.into_parts();
+        head::check(&parts, &self.settings)?;
+        let caller = identify::identify(&parts.headers, &self.keys)
+            .inspect_err(|rejection| self.metrics.auth_failed(rejection.code().as_str()))?;
+        record.caller(&caller);
+        let route = Route::of(&parts.method, &parts.uri)?;
+        record.surface(route.surface());
+        admit::route(&caller, &route)?;
+        if let Some(answer) = own::answer(&route)? {
+            record.status(answer.status().as_u16());
+            record.settle(Outcome::Completed);
+            return Ok(answer);
+        }
+        let call = Call::read(route, parts, body, self.read_limits()).await?;
+        admit::call(&call)?;
+        if let Some(model) = call.models().first() {
+            record.model(model);
+        }
+        self.answer(peer, call.serve_aliases(&self.aliases), trace, record)
+            .await
+    }
+
+    /// Sends a call that was let in, and hands its answer to the meter.
+    async fn answer(
+        &self,
+        peer: Peer,
+        call: Call,
+        trace: &Trace,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Rejection> {
+        record.admitted();
+        let upstream = call
+            .models()
+            .first()
+            .map_or(self.upstreams.default_upstream(), |model| {
+                self.upstreams.of(model)
+            });
+        record.upstream(upstream.name());
+        let method = call.method().clone();
+        let path = call.route().upstream_path(upstream.openai_prefix());
+        let (mut headers, body) = call.into_parts().await.map_err(Rejection::internal)?;
+        forward::request_headers(&mut headers, peer, trace, upstream);
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        *request.headers_mut() = headers;
+        let answer = upstream.send(&path, request).await?;
+        let answer = forward::response_head(answer, &method)?;
+        record.status(answer.status().as_u16());
+        let tap = is_event_stream(answer.headers()).then(SseTap::default);
+        let record = record.take();
+        Ok(answer.map(|body| Body::stream(Metered::new(body, upstream.idle_timeout(), tap, record))))
+    }
+
+    fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            max_json: self.settings.max_json_body,
+            max_multipart: self.settings.max_multipart_body,
+            idle: self.settings.body_idle_timeout,
+        }
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    content_type
+        .split(';')
+        .next()
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// The last word on a call that the gate refused.
+fn rejected(rejection: Rejection, family: Family, record: &mut Record) -> Response<Body> {
+    let (code, status) = (rejection.code().as_str(), rejection.code().status().as_u16());
+    let outcome = rejection.code().outcome();
+    if let Some(detail) = rejection.detail() {
+        tracing::warn!(request_id = record.request_id(), code, detail = %chain(&**detail), "a call failed");
+    }
+    record.rejected(code, status);
+    record.settle(outcome);
+    rejection.into_response(family)
+}
+
+/// An error with all its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -3,6 +3,7 @@
 //! Three forms: `org/name`, `org/name:VERSION` and `deploy_id:ID`. Limits and allow-lists use the name without
 //! its version; a `deploy_id:` name is its own.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,6 +70,13 @@ impl ModelName {
             return None;
         }
         self.0.split_once(':').map(|(_, version)| version)
+    }
+}
+
+/// So that a map of names can be asked with text.
+impl Borrow<str> for ModelName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,1 +1,240 @@
-//! upstream
+//! The inference APIs behind the gate: which one serves a model, and a call to it.
+
+mod catalogue;
+mod connect;
+mod pool;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::body::Body;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::types::{ModelName, ModelPattern};
+
+pub use catalogue::watch_catalogues;
+pub use connect::ConnectError;
+use pool::Pool;
+pub use pool::Sent;
+
+/// Every upstream, in the order in which they are asked whether a model is theirs.
+#[derive(Debug)]
+pub struct Upstreams {
+    routes: Vec<(Vec<ModelPattern>, Arc<Upstream>)>,
+    default: Arc<Upstream>,
+}
+
+impl Upstreams {
+    /// Builds the connection pools; opens no connection yet.
+    ///
+    /// # Errors
+    /// No certificate authorities could be loaded, or an address or key can't stand in a request.
+    pub fn new(settings: &config::Upstream, metrics: &Arc<Metrics>) -> Result<Self, ConnectError> {
+        let tls = connect::tls_config(settings.ca.as_ref())?;
+        let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>| {
+            Ok(Arc::new(Upstream {
+                name: base.authority().map_or("", Authority::as_str).into(),
+                base: Base::of(base)?,
+                openai_prefix: prefix.cloned(),
+                authorization: key.map(bearer).transpose()?,
+                head_timeout: settings.head_timeout,
+                idle_timeout: settings.idle_timeout,
+                pool: Pool::new(settings, &tls),
+                metrics: Arc::clone(metrics),
+            }))
+        };
+        let routes = settings.routes.iter().map(|route| {
+            let upstream = build(
+                &route.base_url,
+                route.openai_prefix.as_ref(),
+                route.api_key.as_ref(),
+            )?;
+            Ok((route.models.clone(), upstream))
+        });
+        Ok(Self {
+            routes: routes.collect::<Result<_, ConnectError>>()?,
+            default: build(&settings.base_url, None, settings.api_key.as_ref())?,
+        })
+    }
+
+    /// The upstream that serves `model`: the first route with a pattern that matches, else the default.
+    pub fn of(&self, model: &ModelName) -> &Arc<Upstream> {
+        let route = self
+            .routes
+            .iter()
+            .find(|(patterns, _)| patterns.iter().any(|p| p.matches(model)));
+        route.map_or(&self.default, |(_, upstream)| upstream)
+    }
+
+    /// The upstream of `[upstream]`, which serves everything that names no model.
+    pub fn default_upstream(&self) -> &Arc<Upstream> {
+        &self.default
+    }
+
+    /// All of them, the default first.
+    fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        std::iter::once(&self.default).chain(self.routes.iter().map(|(_, upstream)| upstream))
+    }
+}
+
+/// One inference API: where it is, the gate's own key there, and the connections to it.
+#[derive(Debug)]
+pub struct Upstream {
+    name: Arc<str>,
+    base: Base,
+    openai_prefix: Option<String>,
+    authorization: Option<HeaderValue>,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+}
+
+/// Why there is no answer of the upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection could be made: the upstream has seen nothing of the call.
+    #[error("no connection to the upstream")]
+    Unreachable(#[source] hyper_util::client::legacy::Error),
+    /// The connection broke, or what came back was no HTTP.
+    #[error("the upstream broke the call off before its answer")]
+    Broken(#[source] hyper_util::client::legacy::Error),
+    /// No answer came in time.
+    #[error("the upstream gave no answer for {0:?}")]
+    TimedOut(Duration),
+    /// The path can't stand in a request.
+    #[error("the path can't be sent")]
+    Path(#[source] http::Error),
+}
+
+impl Upstream {
+    /// Its host and port: a label value, and how logs name it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What `/v1/openai` becomes there, if its paths differ.
+    pub fn openai_prefix(&self) -> Option<&str> {
+        self.openai_prefix.as_deref()
+    }
+
+    /// The `Authorization` of the gate itself, if it has a key there.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// The longest wait between two pieces of an answer's body.
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// `path` is a path with or without a query; the rest of the request's URI, its version and its `Host` are
+    /// set here. Dropping the future, or the answer's body, ends the call: the connection is closed (HTTP/1.1) or
+    /// the stream is reset (HTTP/2).
+    ///
+    /// # Errors
+    /// See [`SendError`]; after [`SendError::Unreachable`] the upstream has seen nothing.
+    pub async fn send(
+        &self,
+        path: &str,
+        mut request: Request<Body>,
+    ) -> Result<Response<Sent<Incoming>>, SendError> {
+        *request.uri_mut() = self.base.join(path).map_err(SendError::Path)?;
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().remove(HOST);
+        let answer = tokio::time::timeout(self.head_timeout, self.pool.request(request)).await;
+        let answer = match answer {
+            Err(_) => Err(SendError::TimedOut(self.head_timeout)),
+            Ok(Err(error)) if error.is_connect() => Err(SendError::Unreachable(error)),
+            Ok(Err(error)) => Err(SendError::Broken(error)),
+            Ok(Ok(answer)) => Ok(answer),
+        };
+        self.metrics.upstream_answered(
+            &self.name,
+            answer.as_ref().map_or(0, |answer| answer.status().as_u16()),
+        );
+        answer
+    }
+}
+
+/// The part of the URI that every request to an upstream shares.
+#[derive(Debug)]
+struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    prefix: String,
+}
+
+impl Base {
+    fn of(uri: &Uri) -> Result<Self, ConnectError> {
+        match (uri.scheme(), uri.authority()) {
+            (Some(scheme), Some(authority)) => Ok(Self {
+                scheme: scheme.clone(),
+                authority: authority.clone(),
+                prefix: uri.path().trim_end_matches('/').to_owned(),
+            }),
+            _ => Err(ConnectError::BaseUrl),
+        }
+    }
+
+    fn join(&self, path: &str) -> Result<Uri, http::Error> {
+        let whole = match self.prefix.as_str() {
+            "" => PathAndQuery::try_from(path)?,
+            prefix => PathAndQuery::try_from(format!("{prefix}{path}"))?,
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(whole);
+        Ok(Uri::from_parts(parts)?)
+    }
+}
+
+fn bearer(key: &SecretString) -> Result<HeaderValue, ConnectError> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).map_err(|_| ConnectError::ApiKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UpstreamRoute;
+
+    fn upstreams() -> Upstreams {
+        let mut settings = config::Upstream::at("https://api.example.com/".parse().unwrap());
+        settings.routes.push(UpstreamRoute {
+            models: vec![ModelPattern::parse("acme/*").unwrap()],
+            base_url: "http://10.0.0.7:8000/base".parse().unwrap(),
+            openai_prefix: Some("/v1".into()),
+            api_key: None,
+        });
+        Upstreams::new(&settings, &Arc::new(Metrics::new().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn the_first_route_that_matches_serves_a_model() {
+        let upstreams = upstreams();
+        let name = |model: &str| upstreams.of(&ModelName::parse(model).unwrap()).name().to_string();
+        assert_eq!(name("acme/m:v1"), "10.0.0.7:8000");
+        assert_eq!(name("other/m"), "api.example.com");
+    }
+
+    #[test]
+    fn a_path_is_joined_to_the_base() {
+        let upstreams = upstreams();
+        let of = |model: &str| upstreams.of(&ModelName::parse(model).unwrap());
+        let joined = |model: &str| of(model).base.join("/v1/models?x=1").unwrap().to_string();
+        assert_eq!(joined("acme/m"), "http://10.0.0.7:8000/base/v1/models?x=1");
+        assert_eq!(joined("other/m"), "https://api.example.com/v1/models?x=1");
+    }
+}

@@ -1,0 +1,389 @@
+//! What a call asks for, read once: its models, whether it streams, and the body that will go upstream.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
+use http_body::Body as HttpBody;
+
+use super::json::{JsonError, JsonObject};
+use super::multipart::{Form, FormError};
+use super::route::{PayloadKind, Route, Surface};
+use super::unhurried::Unhurried;
+use crate::body::{self, Body, BoxError, ReadError};
+use crate::types::ModelName;
+
+/// The model of a speech call that names none.
+const DEFAULT_SPEECH_MODEL: &str = "hexgrad/Kokoro-82M";
+
+/// The most entries of the list `models`.
+const MAX_MODELS: usize = 16;
+
+/// Policy keys whose value is a whole number.
+const INTEGERS: [&str; 8] = [
+    "max_tokens",
+    "max_completion_tokens",
+    "max_new_tokens",
+    "max_output_tokens",
+    "n",
+    "best_of",
+    "num_responses",
+    "num_images",
+];
+
+/// How much of a body is read, and how long is waited for it.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// The longest JSON body, in bytes.
+    pub max_json: u64,
+    /// The longest multipart body, in bytes.
+    pub max_multipart: u64,
+    /// The longest wait between two pieces.
+    pub idle: Duration,
+}
+
+/// Why a call can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The body is compressed: its model could not be seen.
+    #[error("the body must not be compressed: send it without `Content-Encoding`")]
+    Encoding,
+    /// The content type is none that the route takes.
+    #[error("the content type must be {0}")]
+    ContentType(&'static str),
+    /// The body is no JSON that every parser reads alike.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// The body is no form that every parser reads alike.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// The body could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No model is named.
+    #[error("the call must name its model")]
+    MissingModel,
+    /// What is named is no model name.
+    #[error("`{0}` is not the name of a model")]
+    ModelName(&'static str),
+    /// The body names another model than the path.
+    #[error("`{0}` must be the path's model, or be left out")]
+    OtherModel(&'static str),
+    /// A list has too many entries.
+    #[error("`models` may have at most {MAX_MODELS} entries")]
+    TooManyModels,
+}
+
+/// A call, read.
+#[derive(Debug)]
+pub struct Call {
+    route: Route,
+    method: Method,
+    headers: HeaderMap,
+    models: Vec<ModelName>,
+    stream: bool,
+    webhook: bool,
+    payload: Payload,
+}
+
+#[derive(Debug)]
+enum Payload {
+    None,
+    Json(JsonObject),
+    Form(Form),
+    Opaque(Body),
+}
+
+impl Call {
+    /// Reads the body as far as the route asks for.
+    ///
+    /// Dropping the future drops what was read.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn read<B>(route: Route, parts: Parts, body: B, limits: ReadLimits) -> Result<Self, CallError>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let payload = read_payload(route.surface(), &parts.headers, body, limits).await?;
+        let (models, stream, webhook) = match &payload {
+            Payload::Json(object) => (
+                json_models(&route, object)?,
+                json_stream(object)?,
+                json_webhook(&route, object)?,
+            ),
+            Payload::Form(form) => (
+                form_models(&route, form)?,
+                false,
+                is_native(&route) && form.value("webhook").is_some(),
+            ),
+            Payload::None | Payload::Opaque(_) => (Vec::new(), false, false),
+        };
+        Ok(Self {
+            route,
+            method: parts.method,
+            headers: parts.headers,
+            models,
+            stream,
+            webhook,
+            payload,
+        })
+    }
+
+    /// The route.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The client's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Every model that the call may be served by: the one asked for, or the fallback list in its order.
+    pub fn models(&self) -> &[ModelName] {
+        &self.models
+    }
+
+    /// Whether the answer is asked for as an event stream.
+    pub fn stream(&self) -> bool {
+        self.stream
+    }
+
+    /// Whether the body asks for the answer to be sent elsewhere.
+    pub fn webhook(&self) -> bool {
+        self.webhook
+    }
+
+    /// Puts the serving model in the place of every model that `aliases` (asked = served) knows by its name without
+    /// version: in the path, in the body, in a form. Every other byte stays.
+    pub fn serve_aliases(mut self, aliases: &HashMap<ModelName, ModelName>) -> Self {
+        let served = |model: &ModelName| aliases.get(model.base()).cloned();
+        if !self.models.iter().any(|model| aliases.contains_key(model.base())) {
+            return self;
+        }
+        match &mut self.payload {
+            Payload::Json(object) => serve_json(object, &served),
+            Payload::Form(form) => form.replace("model", |name| served(&ModelName::parse(name).ok()?)),
+            Payload::None | Payload::Opaque(_) => {}
+        }
+        if let Some(model) = self.route.model().and_then(&served) {
+            self.route = self.route.with_model(&model);
+        }
+        for model in &mut self.models {
+            if let Some(served) = served(model) {
+                *model = served;
+            }
+        }
+        self
+    }
+
+    /// The client's headers and the body that goes upstream, of known length but on account routes.
+    ///
+    /// # Errors
+    /// A spooled form can't be read.
+    pub async fn into_parts(self) -> std::io::Result<(HeaderMap, Body)> {
+        let body = match self.payload {
+            Payload::None => Body::empty(),
+            Payload::Json(object) => Body::full(object.into_bytes()),
+            Payload::Form(form) => form.into_body().await?,
+            Payload::Opaque(body) => body,
+        };
+        Ok((self.headers, body))
+    }
+}
+
+fn serve_json(object: &mut JsonObject, served: &impl Fn(&ModelName) -> Option<ModelName>) {
+    let name = |text: &str| served(&ModelName::parse(text).ok()?).map(|model| model.to_string());
+    for key in ["model", "model_id"] {
+        let replaced = object.string(key).ok().flatten().and_then(|text| name(&text));
+        if let Some(model) = replaced {
+            object.replace_string(key, &model);
+        }
+    }
+    let replaced: Option<Vec<_>> = object
+        .strings("models")
+        .ok()
+        .flatten()
+        .map(|entries| entries.iter().map(|text| name(text)).collect());
+    if let Some(entries) = replaced {
+        object.replace_strings("models", &entries);
+    }
+}
+
+async fn read_payload<B>(
+    surface: Surface,
+    headers: &HeaderMap,
+    mut body: B,
+    limits: ReadLimits,
+) -> Result<Payload, CallError>
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let kind = surface.payload();
+    match kind {
+        PayloadKind::None => return Ok(Payload::None),
+        PayloadKind::Opaque => return Ok(Payload::Opaque(Body::stream(Unhurried::new(body, limits.idle)))),
+        PayloadKind::Json | PayloadKind::Form | PayloadKind::JsonOrForm => {}
+    }
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(CallError::Encoding);
+    }
+    let form = form_type(headers, kind)?;
+    if let Some(content_type) = form {
+        let form = Form::read(body, content_type, limits.max_multipart, limits.idle).await?;
+        return Ok(Payload::Form(form));
+    }
+    let bytes = body::read(&mut body, limits.max_json, limits.idle).await?;
+    Ok(Payload::Json(JsonObject::parse(bytes)?))
+}
+
+/// The content type of a form; `None` means JSON.
+///
+/// JSON may come without a content type: its strict reading makes sure that it is JSON.
+fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, CallError> {
+    const JSON: CallError = CallError::ContentType("`application/json`");
+    const FORM: CallError = CallError::ContentType("`multipart/form-data`");
+    const EITHER: CallError = CallError::ContentType("`application/json` or `multipart/form-data`");
+    let wrong = || match kind {
+        PayloadKind::Form => FORM,
+        PayloadKind::JsonOrForm => EITHER,
+        PayloadKind::Json | PayloadKind::Opaque | PayloadKind::None => JSON,
+    };
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (first, second) = (types.next(), types.next());
+    if second.is_some() {
+        return Err(wrong());
+    }
+    let Some(value) = first else {
+        return if kind == PayloadKind::Form {
+            Err(wrong())
+        } else {
+            Ok(None)
+        };
+    };
+    let value = value.to_str().map_err(|_| wrong())?;
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    match (essence.as_str(), kind) {
+        ("application/json", PayloadKind::Json | PayloadKind::JsonOrForm) if utf8(parameters) => Ok(None),
+        ("multipart/form-data", PayloadKind::Form | PayloadKind::JsonOrForm) => Ok(Some(value)),
+        _ => Err(wrong()),
+    }
+}
+
+/// Whether the parameters of a content type name no other charset than UTF-8.
+fn utf8(parameters: &str) -> bool {
+    parameters
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='))
+        .all(|(key, value)| {
+            let value = value.trim().trim_matches('"');
+            !key.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "utf8"]
+                    .iter()
+                    .any(|name| value.eq_ignore_ascii_case(name))
+        })
+}
+
+fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, CallError> {
+    if object.has_null("model") {
+        return Err(JsonError::Type {
+            key: "model",
+            expected: "a string",
+        }
+        .into());
+    }
+    let model = object
+        .string("model")?
+        .map(|text| model_name(&text, "model"))
+        .transpose()?;
+    let list = object.strings("models")?.unwrap_or_default();
+    if list.len() > MAX_MODELS {
+        return Err(CallError::TooManyModels);
+    }
+    let list = list
+        .iter()
+        .map(|text| model_name(text, "models"))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = route.model() {
+        if model.is_some_and(|model| model != *path) {
+            return Err(CallError::OtherModel("model"));
+        }
+        return if list.iter().all(|entry| entry == path) {
+            Ok(vec![path.clone()])
+        } else {
+            Err(CallError::OtherModel("models"))
+        };
+    }
+    if route.surface() == Surface::TextToSpeech {
+        let named = object.string("model_id")?;
+        return Ok(vec![model_name(
+            named.as_deref().unwrap_or(DEFAULT_SPEECH_MODEL),
+            "model_id",
+        )?]);
+    }
+    // The list is served in its order; `model` beside it is not, but must be allowed all the same.
+    let mut models = list;
+    if let Some(model) = model.filter(|model| !models.contains(model)) {
+        models.push(model);
+    }
+    if models.is_empty() {
+        Err(CallError::MissingModel)
+    } else {
+        Ok(models)
+    }
+}
+
+fn form_models(route: &Route, form: &Form) -> Result<Vec<ModelName>, CallError> {
+    let model = form
+        .value("model")
+        .map(|text| model_name(text, "model"))
+        .transpose()?;
+    if form.value("models").is_some() {
+        return Err(CallError::OtherModel("models"));
+    }
+    match (route.model(), model) {
+        (Some(path), Some(model)) if model != *path => Err(CallError::OtherModel("model")),
+        (Some(path), _) => Ok(vec![path.clone()]),
+        (None, Some(model)) => Ok(vec![model]),
+        (None, None) => Err(CallError::MissingModel),
+    }
+}
+
+fn model_name(text: &str, key: &'static str) -> Result<ModelName, CallError> {
+    ModelName::parse(text).map_err(|_| CallError::ModelName(key))
+}
+
+/// Whether a stream is asked for; checks the types of all other policy keys by the way.
+fn json_stream(object: &JsonObject) -> Result<bool, CallError> {
+    for key in INTEGERS {
+        object.integer(key)?;
+    }
+    object.string("service_tier")?;
+    object.string("model_id")?;
+    object.check_stream_options()?;
+    Ok(object.boolean("stream")?.unwrap_or(false))
+}
+
+/// On native routes `webhook` asks for the answer to be sent elsewhere; on all others it means nothing.
+fn json_webhook(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
+    if !is_native(route) {
+        return Ok(false);
+    }
+    Ok(object.string("webhook")?.is_some())
+}
+
+fn is_native(route: &Route) -> bool {
+    route.surface() == Surface::Native
+}

@@ -1,0 +1,362 @@
+//! A JSON body, read once and strictly, kept byte for byte.
+//!
+//! The gate forwards the bytes as they came, so it must read them as every upstream does: whatever two parsers could
+//! read in two ways is refused. Only the top level's policy keys are looked into; every other value passes unread, but
+//! for its depth and its being JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fold::{Likeness, POLICY_KEYS, likeness};
+
+/// How deep arrays and objects may nest: what the strictest common parsers take.
+const MAX_DEPTH: usize = 128;
+
+/// The largest integer that every parser reads exactly, 2^53.
+const MAX_INTEGER: u64 = 1 << 53;
+
+/// The keys of `stream_options` that decide something.
+const STREAM_OPTIONS: [&str; 2] = ["include_usage", "continuous_usage_stats"];
+
+/// Why a body is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is not UTF-8, or begins with a byte order mark.
+    #[error("the body must be UTF-8 without a byte order mark")]
+    NotUtf8,
+    /// It is no JSON object, or something stands after it.
+    #[error("the body must be one JSON object and nothing else")]
+    NotAnObject,
+    /// It nests too deeply.
+    #[error("the body nests deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// A policy key stands twice.
+    #[error("`{0}` stands twice")]
+    Duplicate(&'static str),
+    /// A key resembles a policy key.
+    #[error("a key resembles `{0}` but is not the same")]
+    Lookalike(&'static str),
+    /// A policy key's value is not of its type.
+    #[error("`{key}` must be {expected}")]
+    Type {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+/// A JSON object as it came, with the places of its policy keys' values.
+#[derive(Debug, Clone)]
+pub struct JsonObject {
+    bytes: Bytes,
+    values: Vec<(&'static str, Range<usize>)>,
+}
+
+impl JsonObject {
+    /// Reads a body whole.
+    ///
+    /// # Errors
+    /// See [`JsonError`].
+    pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(&bytes).map_err(|_| JsonError::NotUtf8)?;
+        if text.starts_with('\u{feff}') {
+            return Err(JsonError::NotUtf8);
+        }
+        if too_deep(text.as_bytes()) {
+            return Err(JsonError::TooDeep);
+        }
+        let members = members(text, &POLICY_KEYS)?;
+        let values = members
+            .into_iter()
+            .map(|(key, value)| (key, span(text, value)))
+            .collect();
+        Ok(Self { bytes, values })
+    }
+
+    /// The bytes, as they came but for the edits.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
+    /// Whether a policy key is there and null.
+    pub fn has_null(&self, key: &str) -> bool {
+        self.values.iter().any(|(known, _)| *known == key) && self.raw(key).is_none()
+    }
+
+    /// A string.
+    ///
+    /// # Errors
+    /// The value is of another type.
+    pub fn string(&self, key: &'static str) -> Result<Option<Cow<'_, str>>, JsonError> {
+        self.typed(key, "a string")
+    }
+
+    /// A list of strings, not empty.
+    ///
+    /// # Errors
+    /// The value is of another type, or an empty list.
+    pub fn strings(&self, key: &'static str) -> Result<Option<Vec<Cow<'_, str>>>, JsonError> {
+        const EXPECTED: &str = "a list of at least one string";
+        let list: Option<Vec<&RawValue>> = self.typed(key, EXPECTED)?;
+        let Some(list) = list else { return Ok(None) };
+        let entries = list.into_iter().map(|entry| string(entry.get()));
+        match entries.collect::<Option<Vec<_>>>() {
+            Some(entries) if !entries.is_empty() => Ok(Some(entries)),
+            _ => Err(JsonError::Type {
+                key,
+                expected: EXPECTED,
+            }),
+        }
+    }
+
+    /// A boolean.
+    ///
+    /// # Errors
+    /// The value is of another type.
+    pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, JsonError> {
+        self.typed(key, "true or false")
+    }
+
+    /// A whole number of at least 0 and at most 2^53, written without a point or an exponent.
+    ///
+    /// # Errors
+    /// The value is of another type or beyond the bounds.
+    pub fn integer(&self, key: &'static str) -> Result<Option<u64>, JsonError> {
+        const EXPECTED: &str = "a whole number from 0 to 2^53";
+        let number: Option<u64> = self.typed(key, EXPECTED)?;
+        match number {
+            Some(number) if number > MAX_INTEGER => Err(JsonError::Type {
+                key,
+                expected: EXPECTED,
+            }),
+            number => Ok(number),
+        }
+    }
+
+    /// Checks `stream_options`: an object whose own deciding keys stand once and are booleans.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_stream_options(&self) -> Result<(), JsonError> {
+        let Some(raw) = self.raw("stream_options") else {
+            return Ok(());
+        };
+        let members = match members(raw, &STREAM_OPTIONS) {
+            Err(JsonError::NotAnObject) => {
+                return Err(JsonError::Type {
+                    key: "stream_options",
+                    expected: "an object",
+                });
+            }
+            members => members?,
+        };
+        for (key, value) in members {
+            serde_json::from_str::<Option<bool>>(value).map_err(|_| JsonError::Type {
+                key,
+                expected: "true or false",
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Puts a string in the place of a policy key's value; every other byte stays.
+    pub fn replace_string(&mut self, key: &str, value: &str) {
+        if let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key) {
+            self.splice(place.clone(), &serde_json::Value::from(value).to_string());
+        }
+    }
+
+    /// Puts strings in the places of a list's entries, one for one; every other byte stays.
+    pub fn replace_strings(&mut self, key: &str, values: &[Option<String>]) {
+        let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key).cloned() else {
+            return;
+        };
+        let Some(list) = self
+            .bytes
+            .get(place.clone())
+            .and_then(|raw| std::str::from_utf8(raw).ok())
+        else {
+            return;
+        };
+        let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(list) else {
+            return;
+        };
+        let mut edited = String::with_capacity(list.len());
+        let mut done = 0;
+        for (entry, value) in entries.into_iter().zip(values) {
+            let Some(value) = value else { continue };
+            let at = span(list, entry.get());
+            edited.push_str(list.get(done..at.start).unwrap_or_default());
+            edited.push_str(&serde_json::Value::from(value.as_str()).to_string());
+            done = at.end;
+        }
+        edited.push_str(list.get(done..).unwrap_or_default());
+        self.splice(place, &edited);
+    }
+
+    fn splice(&mut self, place: Range<usize>, value: &str) {
+        let mut edited = BytesMut::with_capacity(self.bytes.len().saturating_add(value.len()));
+        edited.extend_from_slice(&self.bytes.slice(..place.start));
+        edited.extend_from_slice(value.as_bytes());
+        edited.extend_from_slice(&self.bytes.slice(place.end..));
+        for (_, other) in &mut self.values {
+            if other.start >= place.end {
+                *other = other.start - place.len() + value.len()..other.end - place.len() + value.len();
+            } else if *other == place {
+                other.end = place.start + value.len();
+            }
+        }
+        self.bytes = edited.freeze();
+    }
+
+    /// The value's own bytes; null counts as absent.
+    fn raw(&self, key: &str) -> Option<&str> {
+        let (_, place) = self.values.iter().find(|(known, _)| *known == key)?;
+        let raw = self.bytes.get(place.clone())?;
+        std::str::from_utf8(raw).ok().filter(|raw| *raw != "null")
+    }
+
+    fn typed<'a, T: serde::Deserialize<'a>>(
+        &'a self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, JsonError> {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        serde_json::from_str(raw)
+            .map(Some)
+            .map_err(|_| JsonError::Type { key, expected })
+    }
+}
+
+/// A JSON string, decoded; borrowed where it has no escapes.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    struct Text<'a>(Cow<'a, str>);
+    impl<'de> serde::Deserialize<'de> for Text<'de> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(TextVisitor).map(Text)
+        }
+    }
+    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// The values of those of an object's members whose key is in `keys`; each key at most once, and none that resembles
+/// one. Serde's own error can't carry ours, so the walk leaves what it found wrong beside the result.
+fn members<'a>(
+    text: &'a str,
+    keys: &'static [&'static str],
+) -> Result<Vec<(&'static str, &'a str)>, JsonError> {
+    let mut walk = Walk {
+        keys,
+        found: Vec::new(),
+        wrong: None,
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let walked = deserializer
+        .deserialize_map(&mut walk)
+        .and_then(|()| deserializer.end());
+    match (walk.wrong, walked) {
+        (Some(wrong), _) => Err(wrong),
+        (None, Err(_)) => Err(JsonError::NotAnObject),
+        (None, Ok(())) => Ok(walk.found),
+    }
+}
+
+struct Walk<'a> {
+    keys: &'static [&'static str],
+    found: Vec<(&'static str, &'a str)>,
+    wrong: Option<JsonError>,
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+            let value: &'de RawValue = map.next_value()?;
+            let wrong = match likeness(&key, self.keys) {
+                Likeness::Other => continue,
+                Likeness::Alike(key) => JsonError::Lookalike(key),
+                Likeness::Same(key) if self.found.iter().any(|(known, _)| *known == key) => {
+                    JsonError::Duplicate(key)
+                }
+                Likeness::Same(key) => {
+                    self.found.push((key, value.get()));
+                    continue;
+                }
+            };
+            self.wrong = Some(wrong);
+            return Err(A::Error::custom("refused"));
+        }
+        Ok(())
+    }
+}
+
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor).map(Key)
+    }
+}
+
+/// Where `part`, which lies inside `whole`, begins and ends.
+fn span(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+    start..start + part.len()
+}
+
+/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The parser itself skips values without
+/// counting, and so must not be trusted with them.
+fn too_deep(text: &[u8]) -> bool {
+    let (mut depth, mut rest) = (0_usize, text.iter());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = rest.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => drop(rest.next()),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,296 @@
+//! A multipart form, spooled whole while its parts are looked at as they come.
+//!
+//! The bytes go upstream as they came, so the form must have one reading: a preamble, an epilogue, a second `model`
+//! or a boundary inside a part is refused. `multer` parses; the delimiters are counted beside it, so that nothing can
+//! hide where two parsers see different parts.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_DISPOSITION, HeaderMap};
+use http_body::Body as HttpBody;
+use tokio::sync::mpsc;
+
+use super::delimiters::{Delimiters, MAX_PARTS};
+use super::fold::{Likeness, POLICY_KEYS, likeness};
+use super::spool::Spool;
+use crate::body::{self, Body, BoxError, ReadError};
+
+/// The longest value of a part that the gate reads, in bytes.
+const MAX_VALUE: usize = 4 * 1024;
+
+/// How much may come without a part's head or data coming out of it, in bytes: the bound of the parser's buffer.
+const MAX_UNPARSED: usize = 1024 * 1024;
+
+/// The longest boundary (RFC 2046, section 5.1.1).
+const MAX_BOUNDARY: usize = 70;
+
+/// Why a form is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum FormError {
+    /// The content type names no boundary, or an odd one.
+    #[error("the content type must name one boundary of 1 to {MAX_BOUNDARY} characters")]
+    Boundary,
+    /// It is no form that every parser reads alike.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// A policy field stands twice.
+    #[error("`{0}` stands twice")]
+    Duplicate(&'static str),
+    /// A field's name resembles a policy field's.
+    #[error("a field's name resembles `{0}` but is not the same")]
+    Lookalike(&'static str),
+    /// It could not be read from the client.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It could not be spooled.
+    #[error("the form could not be spooled")]
+    Spool(#[source] std::io::Error),
+}
+
+/// A form as it came, with the policy fields that stand in it.
+#[derive(Debug)]
+pub struct Form {
+    spool: Spool,
+    fields: Vec<Field>,
+    edit: Option<(Range<u64>, Bytes)>,
+}
+
+/// A policy field.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    value: String,
+    place: Range<u64>,
+}
+
+impl Form {
+    /// Reads a form whole, up to `limit` bytes, waiting at most `idle` for each piece.
+    ///
+    /// Dropping the future drops what was spooled.
+    ///
+    /// # Errors
+    /// See [`FormError`].
+    pub async fn read<B>(
+        mut body: B,
+        content_type: &str,
+        limit: u64,
+        idle: Duration,
+    ) -> Result<Self, FormError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let boundary = boundary(content_type).ok_or(FormError::Boundary)?;
+        if body.size_hint().lower() > limit {
+            return Err(ReadError::TooLarge { limit }.into());
+        }
+        // One piece may wait: reading, spooling and parsing go on side by side at the pace of the slowest.
+        let (pieces, parsing) = mpsc::channel(1);
+        let mut spool = Spool::default();
+        let mut delimiters = Delimiters::new(&boundary);
+        let reading = async {
+            while let Some(piece) = body::next_data(&mut body, idle).await? {
+                spool.push(&piece).await.map_err(FormError::Spool)?;
+                if spool.size() > limit {
+                    return Err(ReadError::TooLarge { limit }.into());
+                }
+                delimiters.feed(&piece);
+                // After the last delimiter the parser does not listen any more; the delimiters still do.
+                pieces.send(piece).await.ok();
+            }
+            drop(pieces);
+            Ok(())
+        };
+        let ((), parts) = tokio::try_join!(reading, parse(parsing, &boundary))?;
+        let starts = delimiters.finish(parts.count).map_err(FormError::Malformed)?;
+        let fields = parts.fields.into_iter().map(|(index, name, value)| {
+            let end = starts.get(index + 1).copied().unwrap_or_default();
+            let len = u64::try_from(value.len()).unwrap_or_default();
+            Field {
+                name,
+                value,
+                place: end.saturating_sub(len)..end,
+            }
+        });
+        Ok(Self {
+            fields: fields.collect(),
+            spool,
+            edit: None,
+        })
+    }
+
+    /// The value of a policy field.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|field| field.name == name)
+            .map(|field| field.value.as_str())
+    }
+
+    /// Asks for another value of a policy field; `other` gives it out of the present one.
+    pub fn replace<T: ToString>(&mut self, name: &str, other: impl FnOnce(&str) -> Option<T>) {
+        let Some(field) = self.fields.iter().find(|field| field.name == name) else {
+            return;
+        };
+        let value = other(&field.value).map(|value| value.to_string());
+        self.edit = value.map(|value| (field.place.clone(), Bytes::from(value)));
+    }
+
+    /// The form for the upstream: as it came, but for a value that was replaced.
+    ///
+    /// # Errors
+    /// The spooled file can't be read.
+    pub async fn into_body(self) -> std::io::Result<Body> {
+        self.spool.into_body(self.edit).await
+    }
+}
+
+/// What the parser saw.
+#[derive(Default)]
+struct Parts {
+    count: usize,
+    fields: Vec<(usize, &'static str, String)>,
+}
+
+async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, FormError> {
+    let unparsed = Arc::new(AtomicUsize::new(0));
+    let waiting = Arc::clone(&unparsed);
+    let stream = futures_util::stream::unfold((pieces, waiting), |(mut pieces, waiting)| async move {
+        let piece = pieces.recv().await?;
+        let before = waiting.fetch_add(piece.len(), Ordering::Relaxed);
+        let bounded = if before > MAX_UNPARSED {
+            Err(Unbounded)
+        } else {
+            Ok(piece)
+        };
+        Some((bounded, (pieces, waiting)))
+    });
+    let mut form = multer::Multipart::new(stream, boundary);
+    let mut parts = Parts::default();
+    while let Some(mut part) = form.next_field().await.map_err(malformed)? {
+        unparsed.store(0, Ordering::Relaxed);
+        let index = parts.count;
+        parts.count += 1;
+        if parts.count > MAX_PARTS {
+            return Err(FormError::Malformed("the form has too many parts"));
+        }
+        let kept = policy_field(part.headers(), part.file_name().is_some())?;
+        if let Some(name) = kept
+            && parts.fields.iter().any(|(_, known, _)| *known == name)
+        {
+            return Err(FormError::Duplicate(name));
+        }
+        let mut value = Vec::new();
+        while let Some(data) = part.chunk().await.map_err(malformed)? {
+            unparsed.store(0, Ordering::Relaxed);
+            if kept.is_some() {
+                value.extend_from_slice(&data);
+            }
+            if value.len() > MAX_VALUE {
+                return Err(FormError::Malformed("a field that decides something is too long"));
+            }
+        }
+        if let Some(name) = kept {
+            let value = String::from_utf8(value).map_err(|_| FormError::Malformed("a field is not UTF-8"))?;
+            parts.fields.push((index, name, value));
+        }
+    }
+    Ok(parts)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a part's head has no end")]
+struct Unbounded;
+
+fn malformed(_: multer::Error) -> FormError {
+    FormError::Malformed("the body is no well-formed multipart form")
+}
+
+/// Which policy field a part is, by its one plain `name`.
+fn policy_field(headers: &HeaderMap, is_file: bool) -> Result<Option<&'static str>, FormError> {
+    if headers.contains_key("content-transfer-encoding") {
+        return Err(FormError::Malformed("a part has a content transfer encoding"));
+    }
+    let mut dispositions = headers.get_all(CONTENT_DISPOSITION).iter();
+    let (Some(disposition), None) = (dispositions.next(), dispositions.next()) else {
+        return Err(FormError::Malformed(
+            "a part must have exactly one content disposition",
+        ));
+    };
+    let disposition = std::str::from_utf8(disposition.as_bytes())
+        .map_err(|_| FormError::Malformed("a content disposition is not UTF-8"))?;
+    let name =
+        plain_name(disposition).ok_or(FormError::Malformed("a part must have exactly one plain name"))?;
+    match likeness(name, &POLICY_KEYS) {
+        Likeness::Same(_) if is_file => Err(FormError::Malformed("a field that decides something is a file")),
+        Likeness::Same(name) => Ok(Some(name)),
+        Likeness::Alike(name) => Err(FormError::Lookalike(name)),
+        Likeness::Other => Ok(None),
+    }
+}
+
+/// The value of the only `name` in `form-data; name="…"; …`. Parameters are split at semicolons outside of quotes;
+/// a name with a backslash or without quotes, but for a token, has no reading that all parsers share.
+fn plain_name(disposition: &str) -> Option<&str> {
+    let mut quoted = false;
+    let mut parameters = disposition.split(|c| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    });
+    if !parameters.next()?.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let mut found = None;
+    for parameter in parameters {
+        let (key, value) = parameter.split_once('=')?;
+        let key = key.trim_start();
+        if key.eq_ignore_ascii_case("name*") || (key.eq_ignore_ascii_case("name") && found.is_some()) {
+            return None;
+        }
+        if key.eq_ignore_ascii_case("name") {
+            found = Some(unquoted(value.trim_end())?);
+        }
+    }
+    found
+}
+
+fn unquoted(value: &str) -> Option<&str> {
+    let inner = match value.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?,
+        None => value,
+    };
+    let plain = !inner.is_empty() && !inner.contains(['"', '\\', ';', '\0']);
+    plain.then_some(inner)
+}
+
+/// The boundary of `multipart/form-data; boundary=…`, named once.
+fn boundary(content_type: &str) -> Option<String> {
+    let (essence, parameters) = content_type.split_once(';')?;
+    if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let mut named = parameters.split(';').filter(|parameter| {
+        parameter
+            .split('=')
+            .next()
+            .is_some_and(|key| key.trim().eq_ignore_ascii_case("boundary"))
+    });
+    let (Some(parameter), None) = (named.next(), named.next()) else {
+        return None;
+    };
+    let (_, value) = parameter.split_once('=')?;
+    let value = value.trim();
+    let value = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(value);
+    // RFC 2046's `bchars`, without the space.
+    let valid = value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte));
+    (valid && (1..=MAX_BOUNDARY).contains(&value.len())).then(|| value.to_owned())
+}

@@ -1,0 +1,111 @@
+//! One connection to an upstream: TCP, then TLS, both within one time limit.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use secrecy::ExposeSecret;
+use tower::Service;
+
+use crate::body::BoxError;
+use crate::config::{Pem, Protocol};
+
+/// How long TCP waits for an answer to a probe on an idle connection, and between two probes.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Why the upstreams' connections can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The base URL has no scheme or no host.
+    #[error("an upstream's base URL needs a scheme and a host")]
+    BaseUrl,
+    /// The key has characters that no header may have.
+    #[error("an upstream's API key has characters that a header can't carry")]
+    ApiKey,
+    /// The extra authorities can't be read.
+    #[error("the extra certificate authorities can't be read")]
+    Ca(#[source] rustls_pki_types::pem::Error),
+    /// TLS can't be set up, such as when the system has no certificate authorities.
+    #[error("TLS to upstreams can't be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The TLS settings that all upstreams share: the system's authorities and `extra`.
+///
+/// # Errors
+/// The authorities can't be loaded.
+pub(super) fn tls_config(extra: Option<&Pem>) -> Result<ClientConfig, ConnectError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = extra.map(certificates).transpose()?.unwrap_or_default();
+    let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(ConnectError::Tls)?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ConnectError::Tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let certificates = match pem {
+        Pem::File(path) => CertificateDer::pem_file_iter(path)
+            .map_err(ConnectError::Ca)?
+            .collect(),
+        Pem::Text(text) => {
+            CertificateDer::pem_slice_iter(text.expose_secret().as_bytes()).collect::<Result<_, _>>()
+        }
+    };
+    certificates.map_err(ConnectError::Ca)
+}
+
+/// Connects within a time limit that covers the name look-up, TCP and TLS together.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(tls: &ClientConfig, protocol: Protocol, timeout: Duration) -> Self {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        http.set_keepalive(Some(TCP_KEEPALIVE));
+        http.set_keepalive_interval(Some(TCP_KEEPALIVE));
+        let builder = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http();
+        let inner = match protocol {
+            Protocol::Auto => builder.enable_all_versions().wrap_connector(http),
+            Protocol::Http1 | Protocol::H2c => builder.enable_http1().wrap_connector(http),
+        };
+        Self { inner, timeout }
+    }
+}
+
+type Connection = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+
+impl Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
+        Box::pin(async move { connecting.await? })
+    }
+}
