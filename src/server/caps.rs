@@ -1,0 +1,104 @@
+//! How many connections may be open, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts open connections.
+#[derive(Debug, Clone)]
+pub(super) struct Caps {
+    most: usize,
+    most_per_ip: usize,
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+impl Caps {
+    pub(super) fn new(most: usize, most_per_ip: usize) -> Self {
+        Self {
+            most,
+            most_per_ip,
+            open: Arc::default(),
+        }
+    }
+
+    /// A place for a connection from `ip`, if there is one. It is given back when the guard falls.
+    pub(super) fn take(&self, ip: IpAddr) -> Option<Place> {
+        let ip = block(ip);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let from_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
+        if open.all >= self.most || from_ip >= self.most_per_ip {
+            return None;
+        }
+        open.all += 1;
+        open.by_ip.insert(ip, from_ip + 1);
+        Some(Place {
+            open: Arc::clone(&self.open),
+            ip,
+        })
+    }
+}
+
+/// Who counts as one: an IPv4 address, or the /64 that one IPv6 customer has.
+fn block(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+/// An open connection's place.
+#[must_use = "the place is taken only while this lives"]
+#[derive(Debug)]
+pub(super) struct Place {
+    open: Arc<Mutex<Open>>,
+    ip: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all = open.all.saturating_sub(1);
+        if let Some(from_ip) = open.by_ip.get_mut(&self.ip) {
+            *from_ip = from_ip.saturating_sub(1);
+            if *from_ip == 0 {
+                open.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_all_and_by_address_and_given_back() {
+        let caps = Caps::new(3, 2);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = caps.take(ip("10.0.0.1")).unwrap();
+        let _mapped = caps.take(ip("::ffff:10.0.0.1")).unwrap();
+        assert!(caps.take(ip("10.0.0.1")).is_none(), "the address is full");
+        let _other = caps.take(ip("10.0.0.2")).unwrap();
+        assert!(caps.take(ip("10.0.0.3")).is_none(), "all is full");
+        drop(first);
+        assert!(caps.take(ip("10.0.0.1")).is_some());
+    }
+
+    #[test]
+    fn a_customers_ipv6_addresses_count_as_one() {
+        let caps = Caps::new(9, 1);
+        let _first = caps.take("2001:db8:1:2::1".parse().unwrap()).unwrap();
+        assert!(caps.take("2001:db8:1:2:ffff::9".parse().unwrap()).is_none());
+        assert!(caps.take("2001:db8:1:3::1".parse().unwrap()).is_some());
+        assert_eq!(caps.open.lock().unwrap().by_ip.len(), 1);
+    }
+}

@@ -1,0 +1,292 @@
+//! One connection: which protocol is spoken, then calls until it ends.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::drain::{OpenCall, Stage, Watch};
+use super::io::{Begun, Clock, Progress, Timed};
+use super::{Handler, Settings, TlsSource};
+use crate::body::{Body, BoxError};
+use crate::types::Peer;
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Calls at once on one HTTP/2 connection: a busy client's limit of 200 and some more.
+const MAX_STREAMS: u32 = 256;
+
+/// How often a silent HTTP/2 client is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Room above the configured head, so that the gate itself can say what is wrong with a head that is a little too
+/// large; beyond it the HTTP library refuses with a bare status.
+const HEAD_SLACK: u64 = 64 * 1024;
+
+/// Likewise for the number of headers.
+const HEADERS_SLACK: usize = 100;
+
+/// What a connection needs beside its socket.
+#[derive(Clone)]
+pub(super) struct Serving<H> {
+    pub(super) handler: H,
+    pub(super) settings: Settings,
+    pub(super) tls: Option<Arc<TlsSource>>,
+    pub(super) watch: Watch,
+    pub(super) tasks: TaskTracker,
+}
+
+/// How a connection begins: what was read of it, which protocol that means, and when its first head must be there.
+struct Start {
+    front: Bytes,
+    h2: bool,
+    deadline: Instant,
+}
+
+impl<H: Handler> Serving<H> {
+    /// Serves a connection until it ends.
+    pub(super) async fn connection(self, stream: TcpStream, peer: std::net::SocketAddr) {
+        let deadline = Instant::now() + self.settings.header_timeout;
+        let peer = Peer {
+            addr: peer,
+            secure: self.tls.is_some(),
+        };
+        let ended = match self.tls.as_ref().map(|tls| tls.current()) {
+            None => self.plain(stream, peer, deadline).await,
+            Some(tls) => self.tls(TlsAcceptor::from(tls), stream, peer, deadline).await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %peer.addr, error = %error, "a connection broke");
+        }
+    }
+
+    async fn tls(
+        self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        peer: Peer,
+        deadline: Instant,
+    ) -> Result<(), BoxError> {
+        let mut watch = self.watch.clone();
+        let stream = tokio::select! {
+            stream = tokio::time::timeout_at(deadline, acceptor.accept(stream)) => stream??,
+            () = watch.reached(Stage::Refusing) => return Ok(()),
+        };
+        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.http(
+            stream,
+            Start {
+                front: Bytes::new(),
+                h2,
+                deadline,
+            },
+            peer,
+        )
+        .await
+    }
+
+    async fn plain(self, mut stream: TcpStream, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
+        let mut watch = self.watch.clone();
+        let front = tokio::select! {
+            front = tokio::time::timeout_at(deadline, front(&mut stream)) => front??,
+            () = watch.reached(Stage::Refusing) => return Ok(()),
+        };
+        let h2 = front == PREFACE;
+        self.http(stream, Start { front, h2, deadline }, peer).await
+    }
+
+    async fn http<S>(self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Start { front, h2, deadline } = start;
+        let progress = Arc::new(Progress::default());
+        let header_timeout = if h2 {
+            Duration::ZERO
+        } else {
+            self.settings.header_timeout
+        };
+        let write_timeout = self.settings.write_timeout;
+        let clock = Clock {
+            deadline,
+            header_timeout,
+            watch_heads: !h2,
+            write_timeout,
+        };
+        let io = TokioIo::new(Box::pin(Timed::new(stream, front, Arc::clone(&progress), clock)));
+        let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let call = (watch.call(), calls.begin());
+            let (handler, watch) = (handler.clone(), watch.clone());
+            async move {
+                let http1 = request.version() < Version::HTTP_2;
+                let mut response = handler.handle(peer, request).await;
+                if http1 && watch.stage() >= Stage::Leaving {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| Counted { body, call }))
+            }
+        });
+        if h2 {
+            let connection = self.http2().serve_connection(io, service);
+            self.until_drained(
+                pin!(connection),
+                http2::Connection::graceful_shutdown,
+                Some(progress),
+            )
+            .await
+        } else {
+            let connection = self.http1().serve_connection(io, service);
+            self.until_drained(pin!(connection), http1::Connection::graceful_shutdown, None)
+                .await
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.keepalive_timeout.max(self.settings.header_timeout))
+            .max_headers(self.settings.max_headers.saturating_add(HEADERS_SLACK))
+            .max_header_size(size(self.settings.max_head.saturating_add(HEAD_SLACK)));
+        builder
+    }
+
+    fn http2(&self) -> http2::Builder<Tracked> {
+        let mut builder = http2::Builder::new(Tracked(self.tasks.clone()));
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(self.settings.max_head).unwrap_or(u32::MAX))
+            .adaptive_window(true)
+            .keep_alive_interval(PING_EVERY);
+        builder
+    }
+
+    /// Drives a connection. When the listener closes, what was answered is still written out; when it stops, the
+    /// connection falls. HTTP/1.1 bounds its idling itself, HTTP/2 is watched by `idling`.
+    async fn until_drained<C, E>(
+        &self,
+        mut connection: Pin<&mut C>,
+        shut_down: fn(Pin<&mut C>),
+        idling: Option<Arc<Progress>>,
+    ) -> Result<(), BoxError>
+    where
+        C: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        let mut watch = self.watch.clone();
+        let idle = async {
+            match idling {
+                Some(progress) => idle(&progress, self.settings.keepalive_timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(Into::into),
+            () = idle => shut_down(connection.as_mut()),
+            () = watch.reached(Stage::Closing) => shut_down(connection.as_mut()),
+        }
+        tokio::select! {
+            ended = connection => ended.map_err(Into::into),
+            () = watch.reached(Stage::Stopped) => Ok(()),
+        }
+    }
+}
+
+/// Waits until a connection has had no call for `timeout`.
+async fn idle(progress: &Progress, timeout: Duration) {
+    let mut seen = progress.begun();
+    loop {
+        tokio::time::sleep(timeout).await;
+        let begun = progress.begun();
+        if begun == seen && progress.is_idle() {
+            return;
+        }
+        seen = begun;
+    }
+}
+
+/// Reads until it is clear whether HTTP/2's preface comes; gives what was read.
+async fn front(stream: &mut TcpStream) -> io::Result<Bytes> {
+    let mut front = BytesMut::with_capacity(PREFACE.len());
+    while front.len() < PREFACE.len() && PREFACE.starts_with(&front) {
+        let left = PREFACE.len() - front.len();
+        if (&mut *stream)
+            .take(u64::try_from(left).unwrap_or(0))
+            .read_buf(&mut front)
+            .await?
+            == 0
+        {
+            break;
+        }
+    }
+    Ok(front.freeze())
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Spawns a connection's own tasks where the app waits for them.
+#[derive(Clone)]
+pub(super) struct Tracked(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+pin_project! {
+    /// An answer's body that keeps its call counted until it falls.
+    struct Counted {
+        #[pin]
+        body: Body,
+        call: (OpenCall, Begun),
+    }
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
