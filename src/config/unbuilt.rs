@@ -1,0 +1,321 @@
+//! Keys whose feature this version does not have: they are checked like all others and then refused, never
+//! ignored. A version that has the feature takes the rows out of the table and reads the keys.
+
+use std::net::IpAddr;
+
+use super::format::duration;
+use super::node::Value;
+use super::reader::Section;
+use crate::types::{AccountId, ModelPattern};
+
+/// The greatest whole number that a key of a later version takes.
+const MAX_INTEGER: usize = 1_000_000_000;
+
+const LIMITS: &str = "limits";
+const SHARED_LIMITS: &str = "limits over a fleet";
+const SPENDING_LIMITS: &str = "spending limits";
+const PRICES: &str = "prices";
+const SCOPED_TOKENS: &str = "scoped tokens";
+const STORES: &str = "stores";
+const WEBHOOKS: &str = "jobs and webhooks";
+const TRACES: &str = "traces";
+const SIGN_INS: &str = "sign-ins with OpenID Connect";
+const USAGE: &str = "settings of the usage in streams";
+
+/// What a key takes.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Texts,
+    TextOrTexts,
+    Boolean,
+    Integer,
+    Number,
+    Duration,
+    Durations,
+    Account,
+    Models,
+    Networks,
+    Choice(&'static [&'static str]),
+    AutoOrBoolean,
+}
+
+/// One key of a later version.
+struct Row {
+    /// Its path; `[]` stands for each table of a list.
+    key: &'static str,
+    kind: Kind,
+    /// Its default as TOML; empty where there is none.
+    default: &'static str,
+    /// What it belongs to, in the plural, for the message.
+    feature: &'static str,
+    /// Whether the default may be written down, because this version does just that.
+    default_accepted: bool,
+}
+
+const fn row(key: &'static str, kind: Kind, default: &'static str, feature: &'static str) -> Row {
+    Row {
+        key,
+        kind,
+        default,
+        feature,
+        default_accepted: false,
+    }
+}
+
+const fn row_accepting_default(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    feature: &'static str,
+) -> Row {
+    Row {
+        default_accepted: true,
+        ..row(key, kind, default, feature)
+    }
+}
+
+const UNBUILT: &[Row] = &[
+    row("limits.concurrency_per_model", Kind::Integer, "200", LIMITS),
+    row("limits.max_wait", Kind::Duration, r#""0s""#, LIMITS),
+    row("limits.requests_per_minute", Kind::Integer, "0", LIMITS),
+    row("limits.tokens_per_minute", Kind::Integer, "0", LIMITS),
+    row("limits.override[].account", Kind::Account, "", LIMITS),
+    row("limits.override[].key", Kind::Text, "", LIMITS),
+    row("limits.override[].model", Kind::Models, "", LIMITS),
+    row("limits.override[].concurrency", Kind::Integer, "", LIMITS),
+    row("limits.override[].requests_per_minute", Kind::Integer, "", LIMITS),
+    row("limits.override[].tokens_per_minute", Kind::Integer, "", LIMITS),
+    row("limits.shared.url", Kind::Text, "", SHARED_LIMITS),
+    row(
+        "limits.shared.on_outage",
+        Kind::Choice(&["local", "deny"]),
+        r#""local""#,
+        SHARED_LIMITS,
+    ),
+    row("budget.unpriced_hold", Kind::Number, "0.05", SPENDING_LIMITS),
+    row(
+        "budget.unpriced",
+        Kind::Choice(&["hold", "deny"]),
+        r#""hold""#,
+        SPENDING_LIMITS,
+    ),
+    row("budget.clamp_output", Kind::Boolean, "true", SPENDING_LIMITS),
+    row("budget.limit[].account", Kind::Account, "", SPENDING_LIMITS),
+    row("budget.limit[].key", Kind::Text, "", SPENDING_LIMITS),
+    row("budget.limit[].usd", Kind::Number, "", SPENDING_LIMITS),
+    row(
+        "budget.limit[].window",
+        Kind::Choice(&["total", "day", "month"]),
+        "",
+        SPENDING_LIMITS,
+    ),
+    row(
+        "prices.source",
+        Kind::Choice(&["upstream", "none"]),
+        r#""upstream""#,
+        PRICES,
+    ),
+    row("prices.refresh", Kind::Duration, r#""1h""#, PRICES),
+    row("prices.file", Kind::Text, "", PRICES),
+    row("prices.max_divergence", Kind::Number, "3.0", PRICES),
+    row(
+        "models.max_output_tokens",
+        Kind::Integer,
+        "16384",
+        SPENDING_LIMITS,
+    ),
+    row(
+        "scoped_jwt.max_lifetime",
+        Kind::Duration,
+        r#""365d""#,
+        SCOPED_TOKENS,
+    ),
+    row(
+        "scoped_jwt.max_self_signed_lifetime",
+        Kind::Duration,
+        r#""7d""#,
+        SCOPED_TOKENS,
+    ),
+    row(
+        "store.url",
+        Kind::Text,
+        r#""sqlite:tidegate-data/tidegate.db""#,
+        STORES,
+    ),
+    row(
+        "store.master_key",
+        Kind::TextOrTexts,
+        r#""file:tidegate-data/master.key""#,
+        STORES,
+    ),
+    row("webhooks.workers", Kind::Integer, "64", WEBHOOKS),
+    row("webhooks.timeout", Kind::Duration, r#""15s""#, WEBHOOKS),
+    row(
+        "webhooks.schedule",
+        Kind::Durations,
+        r#"["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]"#,
+        WEBHOOKS,
+    ),
+    row("webhooks.allow_http", Kind::Boolean, "false", WEBHOOKS),
+    row("webhooks.allow_networks", Kind::Networks, "[]", WEBHOOKS),
+    row(
+        "webhooks.max_queued_per_account",
+        Kind::Integer,
+        "100000",
+        WEBHOOKS,
+    ),
+    row("webhooks.result_retention", Kind::Duration, r#""24h""#, WEBHOOKS),
+    row("console.oidc.issuer", Kind::Text, "", SIGN_INS),
+    row("console.oidc.client_id", Kind::Text, "", SIGN_INS),
+    row("console.oidc.client_secret", Kind::Text, "", SIGN_INS),
+    row("console.oidc.admin_emails", Kind::Texts, "", SIGN_INS),
+    row("console.oidc.admin_groups", Kind::Texts, "", SIGN_INS),
+    row_accepting_default("telemetry.otlp_endpoint", Kind::Text, r#""""#, TRACES),
+    row_accepting_default(
+        "upstream.usage_by_default",
+        Kind::AutoOrBoolean,
+        r#""auto""#,
+        USAGE,
+    ),
+    row_accepting_default(
+        "upstream.continuous_usage",
+        Kind::AutoOrBoolean,
+        r#""auto""#,
+        USAGE,
+    ),
+];
+
+/// Takes the keys of later versions out of `section`, checks them and notes a refusal for each. Tables of a list
+/// are refused once, as the list.
+pub(super) fn refuse(section: &mut Section<'_>) {
+    let prefix = pattern(&section.key(""));
+    for row in UNBUILT {
+        let rest = match prefix.as_str() {
+            "" => Some(row.key),
+            prefix => row
+                .key
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let Some(rest) = rest else { continue };
+        match rest.split_once('.') {
+            None => refuse_key(section, rest, row),
+            Some((inner, _)) => refuse_inner(section, inner, row),
+        }
+    }
+}
+
+fn refuse_key(section: &mut Section<'_>, name: &str, row: &Row) {
+    let accepted = row.default_accepted && section.is_text(name, row.default.trim_matches('"'));
+    let refused = section.has(name) && !accepted && !row.key.contains("[]");
+    check(section, name, row.kind);
+    if refused {
+        section.mistake(name, message(row));
+    }
+}
+
+fn refuse_inner(section: &mut Section<'_>, name: &str, row: &Row) {
+    if let Some(name) = name.strip_suffix("[]") {
+        if section.has(name) {
+            section.sections(name).into_iter().for_each(Section::finish);
+            section.mistake(name, message(row));
+        }
+    } else if let Some(inner) = section.section(name) {
+        // An empty section asks for the feature with its defaults, unless those are what this version does.
+        let own_key = row.key.matches('.').count() == inner.key("").matches('.').count() + 1;
+        if inner.is_empty() && own_key && !row.default_accepted {
+            section.mistake(name, message(row));
+        }
+        inner.finish();
+    }
+}
+
+fn message(row: &Row) -> String {
+    format!("{} are not in this version", row.feature)
+}
+
+/// The path of a section with `[]` for every index: `limits.override[0]` is `limits.override[]`.
+fn pattern(path: &str) -> String {
+    let mut pattern = String::new();
+    let mut inside = false;
+    for c in path.chars() {
+        inside = inside && c != ']';
+        if !inside {
+            pattern.push(c);
+        }
+        inside = inside || c == '[';
+    }
+    pattern
+}
+
+/// Each key with its default (empty where there is none), and whether that default is accepted.
+#[cfg(test)]
+pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    UNBUILT
+        .iter()
+        .map(|row| (row.key, row.default, row.default_accepted))
+}
+
+/// Notes what is wrong with a value. What plain text refers to is not followed: it is refused anyway.
+fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
+    match kind {
+        Kind::TextOrTexts if section.is_list(name) => drop(section.texts(name)),
+        Kind::Text | Kind::TextOrTexts => drop(section.literal(name)),
+        Kind::Texts => drop(section.texts(name)),
+        Kind::Boolean => drop(section.boolean(name)),
+        Kind::Integer => drop(section.integer(name, 0..=MAX_INTEGER)),
+        Kind::Number => section.number(name),
+        Kind::Duration => drop(section.duration(name)),
+        Kind::Durations => {
+            let expected = "expected a duration, such as `10s`";
+            check_each(section, name, expected, |text| duration(text).is_some());
+        }
+        Kind::Networks => check_each(
+            section,
+            name,
+            "expected a network, such as `10.0.0.0/8`",
+            is_network,
+        ),
+        Kind::Account => {
+            let expected = "an account id, such as `di:1000000000000`";
+            section.parsed(name, expected, |text| AccountId::parse(text).ok());
+        }
+        Kind::Models => {
+            let expected = "a model name, or the beginning of one and `*`";
+            section.parsed(name, expected, |text| ModelPattern::parse(text).ok());
+        }
+        Kind::Choice(choices) => {
+            let expected = format!("one of `{}`", choices.join("`, `"));
+            section.parsed(name, &expected, |text| choices.contains(&text).then_some(()));
+        }
+        Kind::AutoOrBoolean => {
+            let auto = section.is_text(name, "auto");
+            let valid = matches!(section.plain(name), None | Some(Value::Bool(_)));
+            if !auto && !valid {
+                section.mistake(name, "expected `auto`, true or false");
+            }
+        }
+    }
+}
+
+fn check_each(section: &mut Section<'_>, name: &str, expected: &str, is_valid: impl Fn(&str) -> bool) {
+    for (key, text) in section.texts(name).unwrap_or_default() {
+        if !is_valid(&text) {
+            section.reading.mistake(key, expected);
+        }
+    }
+}
+
+/// Whether the text is a CIDR: an address, a slash and the length of its prefix.
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let longest = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= longest)
+}
