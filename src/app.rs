@@ -77,26 +77,35 @@ pub enum Signal {
 
 /// Where signals come from.
 #[derive(Debug)]
-pub struct Signals(mpsc::Receiver<Signal>);
+pub struct Signals {
+    incoming: mpsc::Receiver<Signal>,
+    /// Runs what waits for the process's signals; it ends when the receiver is dropped.
+    waiting: TaskTracker,
+}
 
 impl Signals {
     /// Signals that somebody in this process sends.
     pub fn channel() -> (mpsc::Sender<Signal>, Self) {
-        let (sender, receiver) = mpsc::channel(SIGNALS);
-        (sender, Self(receiver))
+        let (sender, incoming) = mpsc::channel(SIGNALS);
+        (
+            sender,
+            Self {
+                incoming,
+                waiting: TaskTracker::new(),
+            },
+        )
     }
 
-    /// The process's own: SIGTERM and SIGINT terminate, SIGHUP reloads. The task that waits for them ends when they
-    /// are dropped.
+    /// The process's own, from now on: SIGTERM and SIGINT terminate, SIGHUP reloads.
     ///
     /// # Errors
     /// The system refuses to hand them over.
-    pub fn of_process(tasks: &TaskTracker) -> io::Result<Self> {
+    pub fn install() -> io::Result<Self> {
         let (sender, signals) = Self::channel();
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
         let mut hup = signal(SignalKind::hangup())?;
-        tasks.spawn(async move {
+        signals.waiting.spawn(async move {
             loop {
                 let next = tokio::select! {
                     _ = term.recv() => Signal::Terminate,
@@ -112,7 +121,7 @@ impl Signals {
 
     async fn terminate(&mut self) {
         loop {
-            match self.0.recv().await {
+            match self.incoming.recv().await {
                 Some(Signal::Terminate) => return,
                 Some(Signal::Reload) => {
                     tracing::warn!("reloading is not in this version: restart to change settings");

@@ -133,16 +133,17 @@ fn host(parts: &Parts) -> Result<(), Rejection> {
 
 /// A host with or without a port, and nothing else: no user info, no path.
 fn valid_authority(text: &str) -> bool {
-    let port = |authority: &Authority| {
-        authority
-            .port()
-            .is_none_or(|port| port.as_str().parse::<u16>().is_ok())
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
     };
-    !text.contains('@')
-        && !text.ends_with(':')
-        && text
-            .parse::<Authority>()
-            .is_ok_and(|authority| !authority.host().is_empty() && port(&authority))
+    let Some(port) = text.strip_prefix(authority.host()) else {
+        return false;
+    };
+    let port = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok());
+    port && !authority.host().is_empty()
 }
 
 fn framing(headers: &HeaderMap) -> Result<(), Rejection> {

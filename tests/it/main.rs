@@ -1,0 +1,9 @@
+//! A real gateway between a scripted upstream and raw clients.
+
+mod failing;
+mod framing;
+mod h2_probes;
+mod headers;
+mod memory;
+mod passing;
+mod support;
