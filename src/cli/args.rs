@@ -1,0 +1,192 @@
+//! The arguments: what may be said, and nothing of what it does.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::simulate::SimulateArgs;
+
+/// A gateway in front of an inference API: scoped tokens, exact limits, metered streams, durable jobs.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Logs go to stderr: text on a terminal, JSON otherwise. TIDEGATE_LOG takes a filter, such as `debug` or
+`warn,tidegate=debug`; the default is `info`.
+Exit codes: 0 clean, 1 failed while running, 2 bad usage or configuration.")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run everything on this machine, with no configuration
+    Dev(DevArgs),
+    /// Run the gateway
+    Serve(ConfigArgs),
+    /// Check a configuration and show every mistake in it
+    Check(ConfigArgs),
+    /// Run the simulated upstream, for trying out, tests and benchmarks
+    Simulate(Box<SimulateArgs>),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Sign a scoped token, without a server [not in this version]
+    Mint(MintArgs),
+    /// Decode a scoped token, and verify it with the key [not in this version]
+    Inspect(InspectArgs),
+    /// Make, rotate and remove API keys [not in this version]
+    Keys(OperatorArgs),
+    /// Mint, list and revoke scoped tokens [not in this version]
+    Tokens(OperatorArgs),
+    /// List, redeliver and cancel jobs [not in this version]
+    Jobs(OperatorArgs),
+    /// Sum up calls, tokens and money [not in this version]
+    Usage(OperatorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevArgs {
+    /// The address for clients; port 0 is any free one
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))]
+    pub(super) listen: SocketAddr,
+    /// The address for operators; port 0 is any free one
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)))]
+    pub(super) admin_listen: SocketAddr,
+    /// The folder of the key, the admin token and the master key; made on the first start
+    #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
+    pub(super) data: PathBuf,
+    /// Print `export NAME=value` lines for a shell instead of commands to paste
+    #[arg(long)]
+    pub(super) print_env: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The TOML file; `config/tidegate.toml` explains every setting
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MintArgs {
+    /// The account, such as `di:1000000000000`
+    #[arg(long, value_name = "A")]
+    account: String,
+    /// The name of the key that signs
+    #[arg(long, value_name = "N")]
+    key_name: String,
+    /// The key that signs, as `env:VAR`
+    #[arg(long, value_name = "env:VAR")]
+    key_secret: String,
+    /// A model that the token may use; may be given again
+    #[arg(long, value_name = "M")]
+    model: Vec<String>,
+    /// How long the token lives
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    expires_in: String,
+    /// What it may spend, in USD
+    #[arg(long, value_name = "USD")]
+    spending_limit: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The token, with or without `jwt:`
+    token: String,
+    /// The key that signed it, as `env:VAR`
+    #[arg(long, value_name = "env:VAR")]
+    key_secret: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OperatorArgs {
+    /// Where the admin listener is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+    /// The admin token, as `env:VAR`
+    #[arg(long, value_name = "env:VAR", default_value = "env:TIDEGATE_ADMIN_TOKEN")]
+    admin_token: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    /// What to do, and to what
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    action: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_agree_with_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_shows_every_command() {
+        insta::assert_snapshot!(Arguments::command().render_long_help());
+    }
+
+    #[test]
+    fn the_commands_of_the_manual_are_taken() {
+        for line in [
+            "dev",
+            "dev --listen 127.0.0.1:0 --admin-listen [::1]:0 --data d --print-env",
+            "serve --config f",
+            "check --config f",
+            "simulate",
+            "simulate --listen 127.0.0.1:0 --tokens 3 --usage false --busy-model a --busy-model b",
+            "completions bash",
+            "mint --account a --key-name n --key-secret env:K --model m --model n --expires-in 1h --spending-limit 1.00",
+            "inspect jwt:a.b.c --key-secret env:K",
+            "keys list --json",
+            "tokens --admin http://a --admin-token env:T mint --account a",
+            "jobs",
+            "usage --by model",
+        ] {
+            let line = format!("tidegate {line}");
+            let taken = Arguments::try_parse_from(line.split(' '));
+            assert!(taken.is_ok(), "{line}: {}", taken.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn bad_usage_ends_with_2_and_help_with_0() {
+        for (line, code) in [
+            ("--help", 0),
+            ("--version", 0),
+            ("dev --help", 0),
+            ("simulate --help", 0),
+            ("", 2),
+            ("serve", 2),
+            ("sreve --config f", 2),
+            ("dev --listen localhost", 2),
+            ("simulate --tokens many", 2),
+            ("simulate --nonsense 1", 2),
+            ("completions tcsh", 2),
+        ] {
+            let line = ["tidegate"]
+                .into_iter()
+                .chain(line.split(' ').filter(|word| !word.is_empty()));
+            let refused = Arguments::try_parse_from(line.clone()).unwrap_err();
+            assert_eq!(
+                refused.exit_code(),
+                code,
+                "{:?}: {refused}",
+                line.collect::<Vec<_>>()
+            );
+        }
+        let wrong = Arguments::try_parse_from(["tidegate", "simulate", "--usage", "maybe"]).unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::InvalidValue);
+    }
+}

@@ -1,0 +1,35 @@
+//! `tidegate serve` and `tidegate check`: from a file to a running gateway, or only to its mistakes.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::Failure;
+use crate::app::{App, Signals};
+use crate::config::{Config, ProcessEnv};
+use crate::types::SystemClock;
+
+/// Runs the gateway until it is asked to stop and has drained.
+///
+/// # Errors
+/// The configuration is wrong, or the gateway can't start.
+pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file, &ProcessEnv)?;
+    let tasks = TaskTracker::new();
+    let signals = Signals::of_process(&tasks).map_err(Failure::Signals)?;
+    App::start(config, Arc::new(SystemClock))?.run(signals).await;
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// Reads the configuration and says that it is right.
+///
+/// # Errors
+/// Every mistake in it.
+pub(super) fn check(file: &Path) -> Result<(), Failure> {
+    Config::load(file, &ProcessEnv)?;
+    writeln!(io::stdout(), "{} is right", file.display()).map_err(Failure::Output)
+}
