@@ -8,6 +8,7 @@ use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Failure;
 use super::args::DevArgs;
@@ -26,8 +27,7 @@ const KEY_NAME: &str = "auto";
 const DEEPINFRA: &str = "https://api.deepinfra.com";
 /// The variable with that key.
 const DEEPINFRA_KEY: &str = "DEEPINFRA_API_KEY";
-
-/// The simulated upstream wants a key and takes any.
+/// The gateway's key of the simulated upstream; it opens nothing else.
 const SIMULATED_KEY: &str = "simulated";
 
 /// Runs the gateway, and a simulated upstream where there is no key for the real one, until asked to stop.
@@ -35,26 +35,34 @@ const SIMULATED_KEY: &str = "simulated";
 /// # Errors
 /// The credentials can't be kept, an address can't be listened on, or something failed while running.
 pub(super) async fn run(arguments: DevArgs) -> Result<(), Failure> {
-    let signals = Signals::install().map_err(Failure::Signals)?;
+    let tasks = TaskTracker::new();
+    let signals = Signals::of_process(&tasks).map_err(Failure::Signals)?;
     let credentials = Credentials::open(&arguments.data)?;
-    let deepinfra_key = ProcessEnv.var(DEEPINFRA_KEY).filter(|key| !key.trim().is_empty());
-    if let Some(key) = deepinfra_key {
+    if let Some(key) = upstream_key(&ProcessEnv)? {
         let mut upstream = Upstream::at(Uri::from_static(DEEPINFRA));
-        upstream.api_key = Some(SecretString::from(key.trim()));
+        upstream.api_key = Some(key);
         return gate(&arguments, &credentials, upstream, DEEPINFRA, signals).await;
     }
-    let (listener, base_url) = loopback().await.map_err(Failure::Simulator)?;
+    let (listener, upstream) = simulated().await.map_err(Failure::Simulator)?;
     let words = format!("simulated, inside this process; set {DEEPINFRA_KEY} for the real one");
     let stop = CancellationToken::new();
-    let simulator = Simulator::new(Knobs::default()).serve(listener, stop.cancelled());
+    let simulator = simulator().serve(listener, stop.cancelled());
     let gate = async {
         let _stops_the_simulator = stop.clone().drop_guard();
-        let mut upstream = Upstream::at(base_url);
-        upstream.api_key = Some(SecretString::from(SIMULATED_KEY));
         gate(&arguments, &credentials, upstream, &words, signals).await
     };
     let (gate, simulator) = tokio::join!(gate, simulator);
     gate.and(simulator.map_err(Failure::Simulator))
+}
+
+/// The key of the real upstream; `None` when it is not set or empty.
+fn upstream_key(env: &dyn Env) -> Result<Option<SecretString>, Failure> {
+    let key = env.var(DEEPINFRA_KEY).unwrap_or_default();
+    match key.trim() {
+        "" => Ok(None),
+        key if key.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(SecretString::from(key))),
+        _ => Err(Failure::UpstreamKey(DEEPINFRA_KEY)),
+    }
 }
 
 /// Starts the gateway, says how to use it, and runs it to its end.
@@ -116,17 +124,64 @@ fn config(arguments: &DevArgs, credentials: &Credentials, upstream: Upstream) ->
     }
 }
 
-/// A listener for the simulated upstream, and its URL.
-async fn loopback() -> io::Result<(TcpListener, Uri)> {
+/// A listener for the simulated upstream, and how the gateway reaches it.
+async fn simulated() -> io::Result<(TcpListener, Upstream)> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
-    let base_url = base_url.parse().map_err(io::Error::other)?;
-    Ok((listener, base_url))
+    let mut upstream = Upstream::at(base_url.parse().map_err(io::Error::other)?);
+    upstream.api_key = Some(SecretString::from(SIMULATED_KEY));
+    Ok((listener, upstream))
+}
+
+/// An upstream that takes the gateway's own key and no other, as the real one does.
+fn simulator() -> Arc<Simulator> {
+    Simulator::new(Knobs {
+        key: Some(SIMULATED_KEY.to_owned()),
+        ..Knobs::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
+
+    #[test]
+    fn the_real_upstream_is_used_when_there_is_a_key_for_it() {
+        let key = |value: &str| upstream_key(&BTreeMap::from([(DEEPINFRA_KEY.to_owned(), value.to_owned())]));
+        assert!(upstream_key(&BTreeMap::new()).unwrap().is_none());
+        assert!(key(" ").unwrap().is_none());
+        assert_eq!(key("abc\n").unwrap().unwrap().expose_secret(), "abc");
+        assert!(key("a\nb").is_err());
+    }
+
+    #[tokio::test]
+    async fn the_simulated_upstream_takes_the_key_that_the_gateway_has_for_it() {
+        let (listener, upstream) = simulated().await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let key = upstream.api_key.unwrap();
+        let body = r#"{"model":"a/b","messages":[{"role":"user","content":"x"}]}"#;
+        let request = format!(
+            "POST /v1/openai/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            key.expose_secret(),
+            body.len()
+        );
+        let asked = async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        tokio::select! {
+            answer = asked => assert!(answer.starts_with("HTTP/1.1 200"), "{answer}"),
+            ended = simulator().serve(listener, std::future::pending()) => panic!("{ended:?}"),
+        }
+    }
 
     #[test]
     fn one_account_has_the_key_that_was_made() {

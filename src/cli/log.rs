@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 use crate::config::Env;
 
@@ -16,7 +15,7 @@ const DEFAULT_FILTER: &str = "info";
 /// `TIDEGATE_LOG` is no filter.
 #[derive(Debug, thiserror::Error)]
 #[error("`{FILTER}` is no filter; expected such as `info` or `warn,tidegate=debug`")]
-pub(super) struct BadFilter(#[source] ParseError);
+pub(super) struct BadFilter;
 
 /// Turns logging on for the whole process.
 ///
@@ -43,7 +42,7 @@ pub(super) fn start(env: &dyn Env) -> Result<(), BadFilter> {
 fn filter(env: &dyn Env) -> Result<EnvFilter, BadFilter> {
     let directives = env.var(FILTER).filter(|filter| !filter.trim().is_empty());
     let directives = directives.as_deref().unwrap_or(DEFAULT_FILTER);
-    EnvFilter::builder().parse(directives).map_err(BadFilter)
+    EnvFilter::builder().parse(directives).map_err(|_| BadFilter)
 }
 
 #[cfg(test)]

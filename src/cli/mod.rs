@@ -37,7 +37,10 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(usage) => return explain(&usage),
     };
-    match run(arguments.command) {
+    match log::start(&ProcessEnv)
+        .map_err(Failure::from)
+        .and_then(|()| run(arguments.command))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();
@@ -47,7 +50,6 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    log::start(&ProcessEnv)?;
     match command {
         Command::Dev(arguments) => block_on(dev::run(arguments)),
         Command::Serve(arguments) => block_on(serve::serve(&arguments.config)),
@@ -96,6 +98,8 @@ enum Failure {
     NotInThisVersion(&'static str),
     #[error("the gateway can't start")]
     Start(#[from] StartError),
+    #[error("`{0}` holds no key: expected visible ASCII characters, as a header carries them")]
+    UpstreamKey(&'static str),
     #[error("the credentials can't be kept")]
     Credentials(#[from] credentials::Unusable),
     #[error("the simulated upstream failed")]
@@ -111,7 +115,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Filter(_) | Self::NotInThisVersion(_) => MISUSED,
+            Self::Config(_) | Self::Filter(_) | Self::NotInThisVersion(_) | Self::UpstreamKey(_) => MISUSED,
             Self::Start(_)
             | Self::Credentials(_)
             | Self::Simulator(_)
@@ -125,7 +129,9 @@ impl Failure {
     fn report(&self) {
         match self {
             Self::Config(mistakes) => eprintln!("{mistakes}"),
-            Self::Filter(_) | Self::NotInThisVersion(_) => eprintln!("{}", chain(self)),
+            Self::Filter(_) | Self::NotInThisVersion(_) | Self::UpstreamKey(_) => {
+                eprintln!("{}", chain(self))
+            }
             Self::Start(_)
             | Self::Credentials(_)
             | Self::Simulator(_)
@@ -145,4 +151,45 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit_code_of(line: &str) -> u8 {
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        run(arguments.command).map_or_else(|failure| failure.exit_code(), |()| 0)
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_says_so_and_ends_with_2() {
+        for line in [
+            "tidegate mint --account a --key-name n --key-secret env:K",
+            "tidegate inspect jwt:a.b.c",
+            "tidegate keys list",
+            "tidegate tokens list",
+            "tidegate jobs list",
+            "tidegate usage --by model",
+        ] {
+            assert_eq!(exit_code_of(line), MISUSED, "{line}");
+        }
+        let said = chain(&Failure::NotInThisVersion("mint"));
+        assert_eq!(said, "`tidegate mint` is not in this version");
+    }
+
+    #[test]
+    fn a_bad_configuration_ends_with_2_and_an_address_in_use_with_1() {
+        assert_eq!(exit_code_of("tidegate check --config no-such-file"), MISUSED);
+        assert_eq!(exit_code_of("tidegate serve --config no-such-file"), MISUSED);
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let line = format!("tidegate simulate --listen {}", taken.local_addr().unwrap());
+        assert_eq!(exit_code_of(&line), FAILED);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_all_that_it_comes_from() {
+        let failure = Failure::Simulator(io::Error::other("no more sockets"));
+        assert_eq!(chain(&failure), "the simulated upstream failed: no more sockets");
+    }
 }

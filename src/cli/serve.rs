@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
 use super::Failure;
 use crate::app::{App, Signals};
 use crate::config::{Config, ProcessEnv};
@@ -12,12 +14,14 @@ use crate::types::SystemClock;
 /// Runs the gateway until it is asked to stop and has drained.
 ///
 /// # Errors
-/// The configuration is wrong, the gateway can't start, or it failed while running.
+/// The configuration is wrong, or the gateway can't start.
 pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file, &ProcessEnv)?;
-    let signals = Signals::install().map_err(Failure::Signals)?;
-    let app = App::start(config, Arc::new(SystemClock))?;
-    app.run(signals).await;
+    let tasks = TaskTracker::new();
+    let signals = Signals::of_process(&tasks).map_err(Failure::Signals)?;
+    App::start(config, Arc::new(SystemClock))?.run(signals).await;
+    tasks.close();
+    tasks.wait().await;
     Ok(())
 }
 

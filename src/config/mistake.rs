@@ -8,7 +8,7 @@ const MAX_EDITS: usize = 2;
 
 /// Where a setting was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum Place {
     /// On this line of the file, from 1.
     Line(usize),
     /// In this environment variable.
@@ -21,7 +21,7 @@ pub struct Mistake {
     /// The key, such as `account[0].key[1].secret`; empty for the file as a whole.
     pub key: String,
     /// Where it was made, if that is known.
-    pub origin: Option<Origin>,
+    pub place: Option<Place>,
     /// What is wrong and what is expected.
     pub message: String,
 }
@@ -32,9 +32,9 @@ impl fmt::Display for Mistake {
             "" => "the file",
             key => key,
         };
-        match &self.origin {
-            Some(Origin::Line(line)) => write!(f, "{key} (line {line}): {}", self.message),
-            Some(Origin::Variable(name)) => write!(f, "{key} (from {name}): {}", self.message),
+        match &self.place {
+            Some(Place::Line(line)) => write!(f, "{key} (line {line}): {}", self.message),
+            Some(Place::Variable(name)) => write!(f, "{key} (from {name}): {}", self.message),
             None => write!(f, "{key}: {}", self.message),
         }
     }
@@ -47,19 +47,19 @@ pub struct Mistakes(Vec<Mistake>);
 impl Mistakes {
     /// Sorts them: those of the file by line, then those of the environment, then what is missing altogether.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by_key(|mistake| match &mistake.origin {
-            Some(Origin::Line(line)) => (0, *line),
-            Some(Origin::Variable(_)) => (1, 0),
+        mistakes.sort_by_key(|mistake| match &mistake.place {
+            Some(Place::Line(line)) => (0, *line),
+            Some(Place::Variable(_)) => (1, 0),
             None => (2, 0),
         });
         Self(mistakes)
     }
 
     /// A single mistake of the file as a whole.
-    pub(super) fn of_file(origin: Option<Origin>, message: String) -> Self {
+    pub(super) fn of_file(place: Option<Place>, message: String) -> Self {
         Self(vec![Mistake {
             key: String::new(),
-            origin,
+            place,
             message,
         }])
     }
@@ -133,18 +133,18 @@ mod tests {
 
     #[test]
     fn mistakes_are_shown_one_per_line_with_key_and_place() {
-        let at = |key: &str, origin| Mistake {
+        let at = |key: &str, place| Mistake {
             key: key.into(),
-            origin,
+            place,
             message: "is wrong".into(),
         };
         let mistakes = Mistakes::new(vec![
             at("account", None),
             at(
                 "server.listen",
-                Some(Origin::Variable("TIDEGATE__SERVER__LISTEN".into())),
+                Some(Place::Variable("TIDEGATE__SERVER__LISTEN".into())),
             ),
-            at("admin.token", Some(Origin::Line(7))),
+            at("admin.token", Some(Place::Line(7))),
         ]);
         assert_eq!(
             mistakes.to_string(),

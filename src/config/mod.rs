@@ -19,7 +19,7 @@ mod unbuilt;
 use std::path::Path;
 
 pub use env::{Env, ProcessEnv};
-pub use mistake::{Mistake, Mistakes, Origin};
+pub use mistake::{Mistake, Mistakes, Place};
 pub use settings::{
     Account, AccountKey, Admin, Config, Cors, Models, Pem, Protocol, Server, Tls, Upstream, UpstreamRoute,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use super::env::Env;
-use super::mistake::{Mistake, Mistakes, Origin};
+use super::mistake::{Mistake, Mistakes, Place};
 
 /// What a variable that overrides a key begins with: `TIDEGATE__SERVER__LISTEN` is `server.listen`.
 const OVERRIDE_PREFIX: &str = "TIDEGATE__";
@@ -16,7 +16,7 @@ pub(super) type Table = BTreeMap<String, Node>;
 /// One value and where it stands.
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) origin: Origin,
+    pub(super) place: Place,
 }
 
 /// A value before its type is known to be right.
@@ -64,9 +64,9 @@ pub(super) fn parse(text: &str) -> Result<Table, Mistakes> {
     match DeTable::parse(text) {
         Ok(table) => Ok(table_of(table.into_inner(), &Lines(text))),
         Err(error) => {
-            let origin = error.span().map(|span| Lines(text).at(span.start));
+            let place = error.span().map(|span| Lines(text).at(span.start));
             Err(Mistakes::of_file(
-                origin,
+                place,
                 format!("is no TOML: {}", error.message()),
             ))
         }
@@ -86,7 +86,7 @@ pub(super) fn override_from(env: &dyn Env, root: &mut Table) -> Vec<Mistake> {
             let message = lay(root, &path, &name, value).err()?;
             Some(Mistake {
                 key: path.replace("__", "."),
-                origin: Some(Origin::Variable(name)),
+                place: Some(Place::Variable(name)),
                 message,
             })
         })
@@ -94,22 +94,22 @@ pub(super) fn override_from(env: &dyn Env, root: &mut Table) -> Vec<Mistake> {
 }
 
 /// Reads one value of TOML, as it may stand in a variable.
-pub(super) fn parse_value(text: &str, origin: &Origin) -> Option<Value> {
+pub(super) fn parse_value(text: &str, place: &Place) -> Option<Value> {
     let value = DeValue::parse(text).ok()?;
-    let mut node = node_of(value.into_inner(), origin.clone(), &Lines(text));
-    relocate(&mut node, origin);
+    let mut node = node_of(value.into_inner(), place.clone(), &Lines(text));
+    relocate(&mut node, place);
     Some(node.value)
 }
 
-fn relocate(node: &mut Node, origin: &Origin) {
-    node.origin = origin.clone();
+fn relocate(node: &mut Node, place: &Place) {
+    node.place = place.clone();
     if let Value::List(items) = &mut node.value {
-        items.iter_mut().for_each(|item| relocate(item, origin));
+        items.iter_mut().for_each(|item| relocate(item, place));
     }
 }
 
 fn lay(root: &mut Table, path: &str, variable: &str, value: String) -> Result<(), String> {
-    let origin = Origin::Variable(variable.to_owned());
+    let place = Place::Variable(variable.to_owned());
     if path.split("__").any(str::is_empty) {
         return Err("names no key; expected such as `TIDEGATE__SERVER__LISTEN`".to_owned());
     }
@@ -118,7 +118,7 @@ fn lay(root: &mut Table, path: &str, variable: &str, value: String) -> Result<()
     while let Some((section, after)) = rest.split_once("__") {
         let node = table.entry(section.to_owned()).or_insert_with(|| Node {
             value: Value::Table(Table::new()),
-            origin: origin.clone(),
+            place: place.clone(),
         });
         if node.value.is_section() && !matches!(node.value, Value::Table(_)) {
             return Err(NOT_OVERRIDABLE.to_owned());
@@ -133,12 +133,12 @@ fn lay(root: &mut Table, path: &str, variable: &str, value: String) -> Result<()
         if there.value.is_section() {
             return Err(NOT_OVERRIDABLE.to_owned());
         }
-        if matches!(there.origin, Origin::Variable(_)) {
+        if matches!(there.place, Place::Variable(_)) {
             return Err("is overridden twice, by names that differ only in case".to_owned());
         }
     }
     let value = Value::Raw(value);
-    table.insert(rest.to_owned(), Node { value, origin });
+    table.insert(rest.to_owned(), Node { value, place });
     Ok(())
 }
 
@@ -150,14 +150,14 @@ fn table_of(table: DeTable<'_>, lines: &Lines<'_>) -> Table {
     table
         .into_iter()
         .map(|(key, value)| {
-            let origin = lines.at(key.span().start);
-            let node = node_of(value.into_inner(), origin, lines);
+            let place = lines.at(key.span().start);
+            let node = node_of(value.into_inner(), place, lines);
             (key.into_inner().into_owned(), node)
         })
         .collect()
 }
 
-fn node_of(value: DeValue<'_>, origin: Origin, lines: &Lines<'_>) -> Node {
+fn node_of(value: DeValue<'_>, place: Place, lines: &Lines<'_>) -> Node {
     let value = match value {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(integer) => {
@@ -170,22 +170,22 @@ fn node_of(value: DeValue<'_>, origin: Origin, lines: &Lines<'_>) -> Node {
             array
                 .into_iter()
                 .map(|item| {
-                    let origin = lines.at(item.span().start);
-                    node_of(item.into_inner(), origin, lines)
+                    let place = lines.at(item.span().start);
+                    node_of(item.into_inner(), place, lines)
                 })
                 .collect(),
         ),
         DeValue::Table(table) => Value::Table(table_of(table, lines)),
     };
-    Node { value, origin }
+    Node { value, place }
 }
 
 /// The text, to count lines in.
 struct Lines<'a>(&'a str);
 
 impl Lines<'_> {
-    fn at(&self, offset: usize) -> Origin {
+    fn at(&self, offset: usize) -> Place {
         let before = self.0.as_bytes().get(..offset).unwrap_or_default();
-        Origin::Line(1 + memchr::memchr_iter(b'\n', before).count())
+        Place::Line(1 + memchr::memchr_iter(b'\n', before).count())
     }
 }

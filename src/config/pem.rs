@@ -1,5 +1,6 @@
 //! Certificates and private keys as PEM text.
 
+use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,6 +15,19 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, &
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) | Err(_) => Err("expected certificates in PEM"),
     }
+}
+
+/// Reads the certificates of authorities, at least one, and checks that each can be one.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn authorities(text: &str) -> Result<(), &'static str> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(text)? {
+        let added = store.add(certificate);
+        added.map_err(|_| "expected certificates of authorities; one of these is none")?;
+    }
+    Ok(())
 }
 
 /// Reads the private key of a PEM text.

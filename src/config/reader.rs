@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::format;
-use super::mistake::{Origin, nearest};
+use super::mistake::{Place, nearest};
 use super::node::{NOT_OVERRIDABLE, Node, Table, Value, parse_value};
 use super::reading::Reading;
 use super::unbuilt;
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
         unbuilt::refuse(&mut self);
         for (name, node) in std::mem::take(&mut self.table) {
             let key = self.key(&name);
-            self.reading.met(&key, &node.origin);
+            self.reading.met(&key, &node.place);
             let known = self.known.iter().map(String::as_str);
             match nearest(&name, known) {
                 Some(known) => self
@@ -109,7 +109,7 @@ impl<'a> Section<'a> {
             self.reading.asked(key);
             return None;
         };
-        self.reading.met(&key, &node.origin);
+        self.reading.met(&key, &node.place);
         Some(node)
     }
 
@@ -134,16 +134,16 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let Value::List(items) = node.value else {
-            match node.origin {
-                Origin::Variable(_) => self.mistake(name, NOT_OVERRIDABLE),
-                Origin::Line(_) => self.mistake(name, expected),
+            match node.place {
+                Place::Variable(_) => self.mistake(name, NOT_OVERRIDABLE),
+                Place::Line(_) => self.mistake(name, expected),
             }
             return Vec::new();
         };
         let mut sections = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let key = format!("{key}[{index}]");
-            self.reading.met(&key, &item.origin);
+            self.reading.met(&key, &item.place);
             if let Value::Table(table) = item.value {
                 sections.push(Section::new(self.reading, key, table));
             } else {
@@ -161,14 +161,14 @@ impl<'a> Section<'a> {
         let mut entries = Vec::new();
         for (name, node) in std::mem::take(&mut section.table) {
             let key = section.key(&format!("\"{name}\""));
-            section.reading.met(&key, &node.origin);
+            section.reading.met(&key, &node.place);
             if let Value::Text(text) = node.value {
                 entries.extend(self.reading.resolve(&key, text).map(|text| (name, text)));
                 continue;
             }
-            match node.origin {
-                Origin::Variable(_) => self.reading.mistake(key, NOT_OVERRIDABLE),
-                Origin::Line(_) => self.reading.mistake(key, "expected a string"),
+            match node.place {
+                Place::Variable(_) => self.reading.mistake(key, NOT_OVERRIDABLE),
+                Place::Line(_) => self.reading.mistake(key, "expected a string"),
             }
         }
         entries
@@ -240,7 +240,7 @@ impl<'a> Section<'a> {
     /// Notes a mistake if `name` was asked for and was never there.
     pub(super) fn require(&self, name: &str, expected: &str) {
         let key = self.key(name);
-        if self.reading.origin(&key).is_none() {
+        if self.reading.place(&key).is_none() {
             self.reading.missing(key, &self.path, expected);
         }
     }
@@ -319,7 +319,7 @@ impl<'a> Section<'a> {
         let mut texts = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let key = format!("{}[{index}]", self.key(name));
-            self.reading.met(&key, &item.origin);
+            self.reading.met(&key, &item.place);
             if let Value::Text(text) = item.value {
                 texts.extend(self.reading.resolve(&key, text).map(|text| (key, text)));
             } else {
@@ -333,7 +333,7 @@ impl<'a> Section<'a> {
     pub(super) fn plain(&mut self, name: &str) -> Option<Value> {
         let node = self.take(name)?;
         Some(match node.value.into_raw() {
-            Ok(text) => parse_value(&text, &node.origin).unwrap_or(Value::Other),
+            Ok(text) => parse_value(&text, &node.place).unwrap_or(Value::Other),
             Err(value) => value,
         })
     }

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
-use super::mistake::{Mistake, Mistakes, Origin};
+use super::mistake::{Mistake, Mistakes, Place};
 
 /// The longest file that a `file:PATH` may name, in bytes: certificate bundles are under it, anything above it is
 /// the wrong file.
@@ -21,7 +21,7 @@ pub(super) struct Reading<'a> {
     dir: &'a Path,
     mistakes: RefCell<Vec<Mistake>>,
     /// Every key that was met or asked for, and where it stands if it does.
-    origins: RefCell<BTreeMap<String, Option<Origin>>>,
+    places: RefCell<BTreeMap<String, Option<Place>>>,
 }
 
 impl<'a> Reading<'a> {
@@ -30,17 +30,17 @@ impl<'a> Reading<'a> {
             env,
             dir,
             mistakes: RefCell::new(mistakes),
-            origins: RefCell::default(),
+            places: RefCell::default(),
         }
     }
 
     /// Notes a mistake at `key`, with the place where that key was met.
     pub(super) fn mistake(&self, key: impl Into<String>, message: impl Display) {
         let key = key.into();
-        let origin = self.origin(&key);
+        let place = self.place(&key);
         self.mistakes.borrow_mut().push(Mistake {
             key,
-            origin,
+            place,
             message: message.to_string(),
         });
     }
@@ -56,10 +56,10 @@ impl<'a> Reading<'a> {
 
     /// Notes that `key` is missing, at the place of the section that it is missing in.
     pub(super) fn missing(&self, key: String, section: &str, expected: &str) {
-        let origin = self.origin(section);
+        let place = self.place(section);
         self.mistakes.borrow_mut().push(Mistake {
             key,
-            origin,
+            place,
             message: format!("is missing; {expected}"),
         });
     }
@@ -71,27 +71,27 @@ impl<'a> Reading<'a> {
     }
 
     /// Remembers where `key` stands.
-    pub(super) fn met(&self, key: &str, origin: &Origin) {
-        self.origins
+    pub(super) fn met(&self, key: &str, place: &Place) {
+        self.places
             .borrow_mut()
-            .insert(key.to_owned(), Some(origin.clone()));
+            .insert(key.to_owned(), Some(place.clone()));
     }
 
     /// Remembers that `key` was asked for.
     pub(super) fn asked(&self, key: String) {
-        self.origins.borrow_mut().entry(key).or_default();
+        self.places.borrow_mut().entry(key).or_default();
     }
 
     /// Where `key` stands, if it does.
-    pub(super) fn origin(&self, key: &str) -> Option<Origin> {
-        self.origins.borrow().get(key).cloned().flatten()
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        self.places.borrow().get(key).cloned().flatten()
     }
 
     /// The keys that were asked for and are not there.
     #[cfg(test)]
     pub(super) fn absent(&self) -> Vec<String> {
-        let origins = self.origins.borrow();
-        let absent = origins.iter().filter(|(_, origin)| origin.is_none());
+        let places = self.places.borrow();
+        let absent = places.iter().filter(|(_, place)| place.is_none());
         absent.map(|(key, _)| key.clone()).collect()
     }
 

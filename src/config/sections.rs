@@ -102,9 +102,9 @@ fn cors(mut section: Section<'_>) -> Cors {
 }
 
 fn tls(mut section: Section<'_>) -> Option<Tls> {
-    let (cert, cert_chain) = certificates(&mut section, "cert").unzip();
+    let (cert, cert_chain) = pem_of(&mut section, "cert", pem::certificates).unzip();
     let (key, private_key) = pem_of(&mut section, "key", pem::private_key).unzip();
-    let client_ca = certificates(&mut section, "client_ca").map(|(pem, _)| pem);
+    let client_ca = authorities(&mut section, "client_ca");
     for name in ["cert", "key"] {
         section.require(
             name,
@@ -124,10 +124,8 @@ fn tls(mut section: Section<'_>) -> Option<Tls> {
     })
 }
 
-type Certificates = Vec<rustls_pki_types::CertificateDer<'static>>;
-
-fn certificates(section: &mut Section<'_>, name: &str) -> Option<(Pem, Certificates)> {
-    pem_of(section, name, pem::certificates)
+fn authorities(section: &mut Section<'_>, name: &str) -> Option<Pem> {
+    pem_of(section, name, pem::authorities).map(|(pem, ())| pem)
 }
 
 /// Reads PEM and what is in it; a file stays a file, so that it can be read again when it changes.
@@ -166,7 +164,7 @@ fn upstream(mut section: Section<'_>) -> Upstream {
     let or = Upstream::at(base_url);
     let upstream = Upstream {
         api_key: s.secret("api_key"),
-        ca: certificates(s, "ca").map(|(pem, _)| pem),
+        ca: authorities(s, "ca"),
         connect_timeout: s.timeout("connect_timeout").unwrap_or(or.connect_timeout),
         head_timeout: s.timeout("head_timeout").unwrap_or(or.head_timeout),
         idle_timeout: s.timeout("idle_timeout").unwrap_or(or.idle_timeout),
