@@ -21,7 +21,7 @@ use crate::body::Body;
 use crate::config::{Config, Server};
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
-use crate::server::{Drain, Handler, Listener, Settings, Stage, TlsError, TlsSource, Watch};
+use crate::server::{Drain, Handler, Listener, Settings, Stage, TlsError, TlsSource, Watch, WithCors};
 use crate::types::{Clock, Peer};
 use crate::upstream::{ConnectError, Upstreams, watch_catalogues};
 
@@ -201,10 +201,13 @@ impl App {
             Arc::clone(&self.metrics),
             Arc::clone(&readiness),
         );
-        let data = Data {
-            gate: self.gate,
-            watch: drain.watch(),
-        };
+        let data = WithCors::new(
+            Data {
+                gate: self.gate,
+                watch: drain.watch(),
+            },
+            &self.config.server.cors,
+        );
         tasks
             .calls
             .spawn(self.data.serve(data, drain.watch(), tasks.calls.clone()));

@@ -8,7 +8,6 @@ use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Failure;
 use super::args::DevArgs;
@@ -35,8 +34,7 @@ const SIMULATED_KEY: &str = "simulated";
 /// # Errors
 /// The credentials can't be kept, an address can't be listened on, or something failed while running.
 pub(super) async fn run(arguments: DevArgs) -> Result<(), Failure> {
-    let tasks = TaskTracker::new();
-    let signals = Signals::of_process(&tasks).map_err(Failure::Signals)?;
+    let signals = Signals::install().map_err(Failure::Signals)?;
     let credentials = Credentials::open(&arguments.data)?;
     if let Some(key) = upstream_key(&ProcessEnv)? {
         let mut upstream = Upstream::at(Uri::from_static(DEEPINFRA));

@@ -4,8 +4,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
-
 use super::Failure;
 use crate::app::{App, Signals};
 use crate::config::{Config, ProcessEnv};
@@ -17,11 +15,8 @@ use crate::types::SystemClock;
 /// The configuration is wrong, or the gateway can't start.
 pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file, &ProcessEnv)?;
-    let tasks = TaskTracker::new();
-    let signals = Signals::of_process(&tasks).map_err(Failure::Signals)?;
+    let signals = Signals::install().map_err(Failure::Signals)?;
     App::start(config, Arc::new(SystemClock))?.run(signals).await;
-    tasks.close();
-    tasks.wait().await;
     Ok(())
 }
 

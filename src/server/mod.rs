@@ -5,6 +5,7 @@
 
 mod caps;
 mod conn;
+mod cors;
 mod drain;
 mod io;
 mod tls;
@@ -25,6 +26,7 @@ use crate::types::Peer;
 
 use caps::Caps;
 use conn::Serving;
+pub use cors::WithCors;
 pub use drain::{Drain, Stage, Watch};
 pub use tls::{TlsError, TlsSource};
 
