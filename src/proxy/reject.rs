@@ -24,8 +24,6 @@ pub enum Code {
     MissingCredentials,
     /// The credential is not known, or two differ.
     InvalidCredentials,
-    /// This caller may not use this route.
-    RouteNotAllowed,
     /// The body is not what this route takes.
     InvalidBody,
     /// A key that decides something stands twice in the body.
@@ -60,10 +58,9 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table in the README.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 17] = [
         Self::MissingCredentials,
         Self::InvalidCredentials,
-        Self::RouteNotAllowed,
         Self::InvalidBody,
         Self::DuplicateField,
         Self::MissingModel,
@@ -98,7 +95,6 @@ impl Code {
             Self::UpstreamTimeout => Outcome::TimedOut,
             Self::MissingCredentials
             | Self::InvalidCredentials
-            | Self::RouteNotAllowed
             | Self::InvalidBody
             | Self::DuplicateField
             | Self::MissingModel
@@ -143,7 +139,6 @@ impl Code {
         match self {
             Self::MissingCredentials => ("missing_credentials", StatusCode::UNAUTHORIZED, None),
             Self::InvalidCredentials => ("invalid_credentials", StatusCode::UNAUTHORIZED, None),
-            Self::RouteNotAllowed => ("route_not_allowed", StatusCode::FORBIDDEN, None),
             Self::InvalidBody => ("invalid_body", StatusCode::BAD_REQUEST, None),
             Self::DuplicateField => ("duplicate_field", StatusCode::BAD_REQUEST, None),
             Self::MissingModel => ("missing_model", StatusCode::BAD_REQUEST, None),
@@ -328,5 +323,64 @@ impl From<CallError> for Rejection {
             | CallError::TooManyModels => Code::InvalidBody,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Status, headers and body of a refusal, as a client of `family` sees it.
+    async fn answer(code: Code, family: Family) -> String {
+        let response = Rejection::new(code, "what is wrong").into_response(family);
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .map(|value| format!(" {name}={}", value.to_str().unwrap()))
+        };
+        let marks: String = ["x-tidegate-error", "retry-after"]
+            .into_iter()
+            .filter_map(header)
+            .collect();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        format!("{status}{marks} {}", String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_code_has_its_answer_in_every_family() {
+        let mut table = String::new();
+        for code in Code::ALL {
+            for family in [Family::Native, Family::OpenAi, Family::Anthropic] {
+                table.push_str(&format!("{family:?} {}\n", answer(code, family).await));
+            }
+        }
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn a_code_stands_once_in_the_table_and_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{} stands twice", code.as_str());
+            let row = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
+            assert!(readme.contains(&row), "the README has no row `{row}`");
+        }
+        let rows = readme
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.matches('|').count() == 5);
+        let codes = rows.filter(|line| {
+            line.split('|')
+                .nth(2)
+                .is_some_and(|cell| cell.trim().parse::<u16>().is_ok())
+        });
+        assert_eq!(
+            codes.count(),
+            Code::ALL.len(),
+            "the README has rows of other codes"
+        );
     }
 }
