@@ -5,6 +5,7 @@ mod failing;
 mod framing;
 mod h2_probes;
 mod headers;
+mod logs;
 mod memory;
 mod passing;
 mod support;

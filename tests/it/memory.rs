@@ -1,77 +1,16 @@
 //! How much memory the binary takes while large bodies move through it.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::client::Raw;
 use crate::support::gateway::KEY;
+use crate::support::process::Process;
 use crate::support::upstream::{Step, Upstream, ok};
 
 const MIB: usize = 1024 * 1024;
 
 /// The most that the process may ever have taken, in KiB.
 const PEAK_KIB: u64 = 64 * 1024;
-
-/// The binary as a process of its own; it ends with the test.
-struct Process {
-    child: Child,
-    addr: SocketAddr,
-    folder: PathBuf,
-}
-
-impl Process {
-    fn start(upstream: SocketAddr) -> Self {
-        let folder = std::env::temp_dir().join(format!(
-            "tidegate-memory-{}-{}",
-            std::process::id(),
-            upstream.port()
-        ));
-        std::fs::create_dir_all(&folder).unwrap();
-        let config = folder.join("tidegate.toml");
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[upstream]\nbase_url = \"http://{upstream}\"\n\
-             [[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n"
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = lines
-            .find_map(|line| listening(&line.unwrap()))
-            .expect("the process says where it listens");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, addr, folder }
-    }
-
-    /// The largest resident size so far, in KiB.
-    fn peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-/// The data listener's address out of the log line that names it.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    value["data"].as_str()?.parse().ok()
-}
 
 #[tokio::test]
 async fn a_response_of_a_gibibyte_takes_little_memory() {

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod gateway;
 pub mod h2;
+pub mod process;
 pub mod upstream;
 
 use std::time::Duration;
