@@ -5,14 +5,16 @@ use http::header::{
     CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 
 use super::head::named_by_connection;
 use super::identify::CREDENTIAL_HEADERS;
 use super::reject::Rejection;
 use super::trace::Trace;
+use crate::dialect::Call;
 use crate::types::Peer;
-use crate::upstream::Upstream;
+use crate::upstream::{Sent, Upstream};
 
 /// Headers that are for one hop only (RFC 9110, section 7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -53,11 +55,34 @@ const NOT_IN_TRAILERS: [HeaderName; 8] = [
 /// The prefix of the gate's own headers, which nobody else may send through it.
 const OWN_PREFIX: &str = "x-tidegate-";
 
+/// Sends a call and waits for the head of its answer, which is fit for the client then.
+///
+/// Dropping the future ends the call upstream.
+///
+/// # Errors
+/// `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`.
+pub(super) async fn send(
+    upstream: &Upstream,
+    call: Call,
+    peer: Peer,
+    trace: &Trace,
+) -> Result<Response<Sent<Incoming>>, Rejection> {
+    let path = call.route().upstream_path(upstream.openai_prefix());
+    let method = call.method().clone();
+    let (mut headers, body) = call.into_parts().await.map_err(Rejection::internal)?;
+    request_headers(&mut headers, peer, trace, upstream);
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.headers_mut() = headers;
+    let answer = upstream.send(&path, request).await?;
+    response_head(answer, &method)
+}
+
 /// Turns a client's request headers into the upstream's.
 ///
 /// End-to-end headers pass as they are. Credentials, cookies, framing and what is for one hop only are dropped; the
 /// upstream's own key, `accept-encoding: identity`, the ids of the call and `x-forwarded-*` are set.
-pub(super) fn request_headers(headers: &mut HeaderMap, peer: Peer, trace: &Trace, upstream: &Upstream) {
+fn request_headers(headers: &mut HeaderMap, peer: Peer, trace: &Trace, upstream: &Upstream) {
     let host = headers.get(HOST).cloned();
     strip_hop_by_hop(headers);
     for name in CREDENTIAL_HEADERS {
@@ -100,7 +125,7 @@ fn set_forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<HeaderValue>)
 ///
 /// # Errors
 /// `upstream_invalid` for a status that no answer may have: an unasked 101, or one above 599.
-pub(super) fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Response<B>, Rejection> {
+fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Response<B>, Rejection> {
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() > 599 {
         return Err(Rejection::upstream_invalid(

@@ -5,16 +5,38 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::forward;
 use super::settle::Record;
-use crate::body::BoxError;
+use crate::body::{Body, BoxError};
 use crate::dialect::SseTap;
 use crate::metrics::Outcome;
+
+/// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces.
+pub(super) fn watched<B>(answer: Response<B>, idle: Duration, record: Record) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let tap = is_event_stream(answer.headers()).then(SseTap::default);
+    answer.map(|body| Body::stream(Metered::new(body, idle, tap, record)))
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    content_type
+        .split(';')
+        .next()
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+}
 
 /// The upstream was silent in the middle of its answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +48,7 @@ pin_project! {
     ///
     /// Dropping it drops the upstream's body, which ends the upstream's call at once. It is at its end as soon as
     /// the inner body says so: hyper does not ask again after the last byte of a known length.
-    pub(super) struct Metered<B> {
+    struct Metered<B> {
         #[pin]
         body: B,
         #[pin]
@@ -39,8 +61,7 @@ pin_project! {
 }
 
 impl<B: HttpBody<Data = Bytes>> Metered<B> {
-    /// Takes over `body`; `idle` is the longest wait between two pieces of it.
-    pub(super) fn new(body: B, idle: Duration, tap: Option<SseTap>, mut record: Record) -> Self {
+    fn new(body: B, idle: Duration, tap: Option<SseTap>, mut record: Record) -> Self {
         if body.is_end_stream() {
             record.settle(Outcome::Completed);
         }

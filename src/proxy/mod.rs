@@ -22,19 +22,18 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::config::{Config, Server};
-use crate::dialect::{Call, Family, ReadLimits, Route, SseTap};
+use crate::dialect::{Call, Family, ReadLimits, Route};
 use crate::metrics::{Metrics, Outcome};
 use crate::token::KeyRing;
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
 
-use meter::Metered;
 pub use reject::{Code, Rejection};
 use settle::Record;
 use trace::Trace;
@@ -135,7 +134,6 @@ impl Gate {
             return Ok(answer);
         }
         let call = Call::read(route, parts, body, self.read_limits()).await?;
-        admit::call(&call)?;
         if let Some(model) = call.models().first() {
             record.model(model);
         }
@@ -143,7 +141,7 @@ impl Gate {
             .await
     }
 
-    /// Sends a call that was let in, and hands its answer to the meter.
+    /// Lets a call in, sends it, and hands its answer to the meter.
     async fn answer(
         &self,
         peer: Peer,
@@ -151,27 +149,13 @@ impl Gate {
         trace: &Trace,
         record: &mut Record,
     ) -> Result<Response<Body>, Rejection> {
+        admit::call(&call)?;
         record.admitted();
-        let upstream = call
-            .models()
-            .first()
-            .map_or(self.upstreams.default_upstream(), |model| {
-                self.upstreams.of(model)
-            });
+        let upstream = self.upstreams.serving(call.models());
         record.upstream(upstream.name());
-        let method = call.method().clone();
-        let path = call.route().upstream_path(upstream.openai_prefix());
-        let (mut headers, body) = call.into_parts().await.map_err(Rejection::internal)?;
-        forward::request_headers(&mut headers, peer, trace, upstream);
-        let mut request = Request::new(body);
-        *request.method_mut() = method.clone();
-        *request.headers_mut() = headers;
-        let answer = upstream.send(&path, request).await?;
-        let answer = forward::response_head(answer, &method)?;
+        let answer = forward::send(upstream, call, peer, trace).await?;
         record.status(answer.status().as_u16());
-        let tap = is_event_stream(answer.headers()).then(SseTap::default);
-        let record = record.take();
-        Ok(answer.map(|body| Body::stream(Metered::new(body, upstream.idle_timeout(), tap, record))))
+        Ok(meter::watched(answer, upstream.idle_timeout(), record.take()))
     }
 
     fn read_limits(&self) -> ReadLimits {
@@ -181,17 +165,6 @@ impl Gate {
             idle: self.settings.body_idle_timeout,
         }
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    content_type
-        .split(';')
-        .next()
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// The last word on a call that the gate refused.

@@ -63,18 +63,17 @@ impl Upstreams {
         })
     }
 
-    /// The upstream that serves `model`: the first route with a pattern that matches, else the default.
-    pub fn of(&self, model: &ModelName) -> &Arc<Upstream> {
+    /// The upstream that serves a call for `models`, a fallback list's first entry first: the first route with a
+    /// pattern that matches it, else the default, which also serves calls that name no model.
+    pub fn serving(&self, models: &[ModelName]) -> &Arc<Upstream> {
+        let Some(model) = models.first() else {
+            return &self.default;
+        };
         let route = self
             .routes
             .iter()
             .find(|(patterns, _)| patterns.iter().any(|p| p.matches(model)));
         route.map_or(&self.default, |(_, upstream)| upstream)
-    }
-
-    /// The upstream of `[upstream]`, which serves everything that names no model.
-    pub fn default_upstream(&self) -> &Arc<Upstream> {
-        &self.default
     }
 
     /// All of them, the default first.
@@ -224,7 +223,12 @@ mod tests {
     #[test]
     fn the_first_route_that_matches_serves_a_model() {
         let upstreams = upstreams();
-        let name = |model: &str| upstreams.of(&ModelName::parse(model).unwrap()).name().to_string();
+        let name = |model: &str| {
+            upstreams
+                .serving(&[ModelName::parse(model).unwrap()])
+                .name()
+                .to_string()
+        };
         assert_eq!(name("acme/m:v1"), "10.0.0.7:8000");
         assert_eq!(name("other/m"), "api.example.com");
     }
@@ -232,7 +236,7 @@ mod tests {
     #[test]
     fn a_path_is_joined_to_the_base() {
         let upstreams = upstreams();
-        let of = |model: &str| upstreams.of(&ModelName::parse(model).unwrap());
+        let of = |model: &str| upstreams.serving(&[ModelName::parse(model).unwrap()]);
         let joined = |model: &str| of(model).base.join("/v1/models?x=1").unwrap().to_string();
         assert_eq!(joined("acme/m"), "http://10.0.0.7:8000/base/v1/models?x=1");
         assert_eq!(joined("other/m"), "https://api.example.com/v1/models?x=1");
