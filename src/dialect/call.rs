@@ -11,6 +11,7 @@ use http_body::Body as HttpBody;
 
 use super::json::{JsonError, JsonObject};
 use super::multipart::{Form, FormError};
+use super::parameters::Parameters;
 use super::route::{PayloadKind, Route, Surface};
 use super::unhurried::Unhurried;
 use crate::body::{self, Body, BoxError, ReadError};
@@ -18,9 +19,6 @@ use crate::types::ModelName;
 
 /// The model of a speech call that names none.
 const DEFAULT_SPEECH_MODEL: &str = "hexgrad/Kokoro-82M";
-
-/// The most entries of the list `models`.
-const MAX_MODELS: usize = 16;
 
 /// Policy keys whose value is a whole number.
 const INTEGERS: [&str; 8] = [
@@ -72,9 +70,6 @@ pub enum CallError {
     /// The body names another model than the path.
     #[error("`{0}` must be the path's model, or be left out")]
     OtherModel(&'static str),
-    /// A list has too many entries.
-    #[error("`models` may have at most {MAX_MODELS} entries")]
-    TooManyModels,
 }
 
 /// A call, read.
@@ -172,6 +167,9 @@ impl Call {
             return self;
         }
         match &mut self.payload {
+            Payload::Json(object) if self.route.surface() == Surface::TextToSpeech => {
+                serve_speech(object, self.models.first().and_then(&served));
+            }
             Payload::Json(object) => serve_json(object, &served),
             Payload::Form(form) => form.replace("model", |name| served(&ModelName::parse(name).ok()?)),
             Payload::None | Payload::Opaque(_) => {}
@@ -202,13 +200,18 @@ impl Call {
     }
 }
 
+/// A call that names no model gets one here, or the upstream would serve its own default.
+fn serve_speech(object: &mut JsonObject, served: Option<ModelName>) {
+    if let Some(model) = served {
+        object.set_string("model_id", model.as_str());
+    }
+}
+
 fn serve_json(object: &mut JsonObject, served: &impl Fn(&ModelName) -> Option<ModelName>) {
     let name = |text: &str| served(&ModelName::parse(text).ok()?).map(|model| model.to_string());
-    for key in ["model", "model_id"] {
-        let replaced = object.string(key).ok().flatten().and_then(|text| name(&text));
-        if let Some(model) = replaced {
-            object.replace_string(key, &model);
-        }
+    let replaced = object.string("model").ok().flatten().and_then(|text| name(&text));
+    if let Some(model) = replaced {
+        object.set_string("model", &model);
     }
     let replaced: Option<Vec<_>> = object
         .strings("models")
@@ -236,7 +239,7 @@ where
         PayloadKind::Opaque => return Ok(Payload::Opaque(Body::stream(Unhurried::new(body, limits.idle)))),
         PayloadKind::Json | PayloadKind::Form | PayloadKind::JsonOrForm => {}
     }
-    if headers.contains_key(CONTENT_ENCODING) {
+    if is_encoded(headers) {
         return Err(CallError::Encoding);
     }
     let form = form_type(headers, kind)?;
@@ -273,27 +276,30 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
         };
     };
     let value = value.to_str().map_err(|_| wrong())?;
-    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let essence = essence.trim().to_ascii_lowercase();
-    match (essence.as_str(), kind) {
-        ("application/json", PayloadKind::Json | PayloadKind::JsonOrForm) if utf8(parameters) => Ok(None),
-        ("multipart/form-data", PayloadKind::Form | PayloadKind::JsonOrForm) => Ok(Some(value)),
-        _ => Err(wrong()),
+    let parsed = Parameters::parse(value).ok_or_else(wrong)?;
+    let takes = |other| kind == other || kind == PayloadKind::JsonOrForm;
+    if parsed.is("application/json") && takes(PayloadKind::Json) && is_utf8(parsed.get("charset")) {
+        Ok(None)
+    } else if parsed.is("multipart/form-data") && takes(PayloadKind::Form) {
+        Ok(Some(value))
+    } else {
+        Err(wrong())
     }
 }
 
-/// Whether the parameters of a content type name no other charset than UTF-8.
-fn utf8(parameters: &str) -> bool {
-    parameters
-        .split(';')
-        .filter_map(|parameter| parameter.split_once('='))
-        .all(|(key, value)| {
-            let value = value.trim().trim_matches('"');
-            !key.trim().eq_ignore_ascii_case("charset")
-                || ["utf-8", "utf8"]
-                    .iter()
-                    .any(|name| value.eq_ignore_ascii_case(name))
-        })
+/// Whether a charset is the one that JSON has anyway.
+fn is_utf8(charset: Option<&str>) -> bool {
+    charset.is_none_or(|name| name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8"))
+}
+
+/// Whether the body has any coding but `identity`, which is none.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(only), None) => !only.as_bytes().eq_ignore_ascii_case(b"identity"),
+        (Some(_), Some(_)) => true,
+    }
 }
 
 fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, CallError> {
@@ -309,9 +315,6 @@ fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, Cal
         .map(|text| model_name(&text, "model"))
         .transpose()?;
     let list = object.strings("models")?.unwrap_or_default();
-    if list.len() > MAX_MODELS {
-        return Err(CallError::TooManyModels);
-    }
     let list = list
         .iter()
         .map(|text| model_name(text, "models"))
@@ -387,3 +390,6 @@ fn json_webhook(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
 fn is_native(route: &Route) -> bool {
     route.surface() == Surface::Native
 }
+
+#[cfg(test)]
+mod tests;

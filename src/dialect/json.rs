@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::fold::{Likeness, POLICY_KEYS, likeness};
@@ -19,6 +19,9 @@ const MAX_DEPTH: usize = 128;
 
 /// The largest integer that every parser reads exactly, 2^53.
 const MAX_INTEGER: u64 = 1 << 53;
+
+/// The most entries of a list of strings.
+const MAX_STRINGS: usize = 16;
 
 /// The keys of `stream_options` that decide something.
 const STREAM_OPTIONS: [&str; 2] = ["include_usage", "continuous_usage_stats"];
@@ -97,21 +100,19 @@ impl JsonObject {
         self.typed(key, "a string")
     }
 
-    /// A list of strings, not empty.
+    /// A list of 1 to 16 strings.
     ///
     /// # Errors
-    /// The value is of another type, or an empty list.
+    /// The value is of another type, or a list with fewer or more entries.
     pub fn strings(&self, key: &'static str) -> Result<Option<Vec<Cow<'_, str>>>, JsonError> {
-        const EXPECTED: &str = "a list of at least one string";
-        let list: Option<Vec<&RawValue>> = self.typed(key, EXPECTED)?;
-        let Some(list) = list else { return Ok(None) };
-        let entries = list.into_iter().map(|entry| string(entry.get()));
-        match entries.collect::<Option<Vec<_>>>() {
-            Some(entries) if !entries.is_empty() => Ok(Some(entries)),
-            _ => Err(JsonError::Type {
+        const EXPECTED: &str = "a list of 1 to 16 strings";
+        let list: Option<Strings<'_>> = self.typed(key, EXPECTED)?;
+        match list {
+            Some(Strings(list)) if list.is_empty() => Err(JsonError::Type {
                 key,
                 expected: EXPECTED,
             }),
+            list => Ok(list.map(|Strings(list)| list)),
         }
     }
 
@@ -165,11 +166,23 @@ impl JsonObject {
         Ok(())
     }
 
-    /// Puts a string in the place of a policy key's value; every other byte stays.
-    pub fn replace_string(&mut self, key: &str, value: &str) {
+    /// Puts a string in the place of a policy key's value, or in front of all members when the key is absent; every
+    /// other byte stays.
+    pub fn set_string(&mut self, key: &'static str, value: &str) {
+        let value = serde_json::Value::from(value).to_string();
         if let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key) {
-            self.splice(place.clone(), &serde_json::Value::from(value).to_string());
+            return self.splice(place.clone(), &value);
         }
+        let Some(brace) = memchr::memchr(b'{', &self.bytes) else {
+            return;
+        };
+        let start = brace + 1;
+        let rest = self.bytes.get(start..).unwrap_or_default().trim_ascii_start();
+        let comma = if rest.starts_with(b"}") { "" } else { "," };
+        let front = format!("\"{key}\":");
+        self.splice(start..start, &format!("{front}{value}{comma}"));
+        let at = start + front.len();
+        self.values.push((key, at..at + value.len()));
     }
 
     /// Puts strings in the places of a list's entries, one for one; every other byte stays.
@@ -234,15 +247,43 @@ impl JsonObject {
     }
 }
 
-/// A JSON string, decoded; borrowed where it has no escapes.
-fn string(raw: &str) -> Option<Cow<'_, str>> {
-    struct Text<'a>(Cow<'a, str>);
-    impl<'de> serde::Deserialize<'de> for Text<'de> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_str(TextVisitor).map(Text)
-        }
+/// A list of at most [`MAX_STRINGS`]; a longer one is not read to its end.
+struct Strings<'a>(Vec<Cow<'a, str>>);
+
+impl<'de> serde::Deserialize<'de> for Strings<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(StringsVisitor).map(Strings)
     }
-    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
+}
+
+struct StringsVisitor;
+
+impl<'de> Visitor<'de> for StringsVisitor {
+    type Value = Vec<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(Text(entry)) = list.next_element()? {
+            if entries.len() == MAX_STRINGS {
+                return Err(A::Error::custom("too many"));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+/// A JSON string, decoded; borrowed where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor).map(Text)
+    }
 }
 
 struct TextVisitor;
@@ -299,7 +340,7 @@ impl<'de> Visitor<'de> for &mut Walk<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             let value: &'de RawValue = map.next_value()?;
             let wrong = match likeness(&key, self.keys) {
                 Likeness::Other => continue,
@@ -316,14 +357,6 @@ impl<'de> Visitor<'de> for &mut Walk<'de> {
             return Err(A::Error::custom("refused"));
         }
         Ok(())
-    }
-}
-
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> serde::Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor).map(Key)
     }
 }
 
@@ -360,3 +393,6 @@ fn too_deep(text: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

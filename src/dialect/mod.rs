@@ -6,6 +6,7 @@ mod delimiters;
 mod fold;
 mod json;
 mod multipart;
+mod parameters;
 mod path;
 mod route;
 mod spool;

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_DISPOSITION, HeaderMap};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::Body as HttpBody;
 use tokio::sync::mpsc;
 
 use super::delimiters::{Delimiters, MAX_PARTS};
 use super::fold::{Likeness, POLICY_KEYS, likeness};
+use super::parameters::Parameters;
 use super::spool::Spool;
 use crate::body::{self, Body, BoxError, ReadError};
 
@@ -27,6 +28,9 @@ const MAX_UNPARSED: usize = 1024 * 1024;
 
 /// The longest boundary (RFC 2046, section 5.1.1).
 const MAX_BOUNDARY: usize = 70;
+
+/// The beginning of a part's content type that some parsers take for more parts.
+const NESTED: &[u8] = b"multipart/";
 
 /// Why a form is refused.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +95,7 @@ impl Form {
         // One piece may wait: reading, spooling and parsing go on side by side at the pace of the slowest.
         let (pieces, parsing) = mpsc::channel(1);
         let mut spool = Spool::default();
-        let mut delimiters = Delimiters::new(&boundary);
+        let mut delimiters = Delimiters::new(boundary);
         let reading = async {
             while let Some(piece) = body::next_data(&mut body, idle).await? {
                 spool.push(&piece).await.map_err(FormError::Spool)?;
@@ -105,7 +109,7 @@ impl Form {
             drop(pieces);
             Ok(())
         };
-        let ((), parts) = tokio::try_join!(reading, parse(parsing, &boundary))?;
+        let ((), parts) = tokio::try_join!(reading, parse(parsing, boundary))?;
         let starts = delimiters.finish(parts.count).map_err(FormError::Malformed)?;
         let fields = parts.fields.into_iter().map(|(index, name, value)| {
             let end = starts.get(index + 1).copied().unwrap_or_default();
@@ -178,7 +182,7 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
         if parts.count > MAX_PARTS {
             return Err(FormError::Malformed("the form has too many parts"));
         }
-        let kept = policy_field(part.headers(), part.file_name().is_some())?;
+        let kept = policy_field(part.headers())?;
         if let Some(name) = kept
             && parts.fields.iter().any(|(_, known, _)| *known == name)
         {
@@ -211,9 +215,16 @@ fn malformed(_: multer::Error) -> FormError {
 }
 
 /// Which policy field a part is, by its one plain `name`.
-fn policy_field(headers: &HeaderMap, is_file: bool) -> Result<Option<&'static str>, FormError> {
+fn policy_field(headers: &HeaderMap) -> Result<Option<&'static str>, FormError> {
     if headers.contains_key("content-transfer-encoding") {
         return Err(FormError::Malformed("a part has a content transfer encoding"));
+    }
+    let nested = |value: &HeaderValue| {
+        let start = value.as_bytes().get(..NESTED.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(NESTED))
+    };
+    if headers.get_all(CONTENT_TYPE).iter().any(nested) {
+        return Err(FormError::Malformed("a part is a form itself"));
     }
     let mut dispositions = headers.get_all(CONTENT_DISPOSITION).iter();
     let (Some(disposition), None) = (dispositions.next(), dispositions.next()) else {
@@ -223,8 +234,14 @@ fn policy_field(headers: &HeaderMap, is_file: bool) -> Result<Option<&'static st
     };
     let disposition = std::str::from_utf8(disposition.as_bytes())
         .map_err(|_| FormError::Malformed("a content disposition is not UTF-8"))?;
-    let name =
-        plain_name(disposition).ok_or(FormError::Malformed("a part must have exactly one plain name"))?;
+    let disposition = Parameters::parse(disposition)
+        .filter(|disposition| disposition.is("form-data"))
+        .ok_or(FormError::Malformed("a content disposition is not plain"))?;
+    let name = disposition
+        .get("name")
+        .filter(|name| !name.is_empty())
+        .ok_or(FormError::Malformed("a part must have a name"))?;
+    let is_file = disposition.get("filename").is_some() || disposition.get("filename*").is_some();
     match likeness(name, &POLICY_KEYS) {
         Likeness::Same(_) if is_file => Err(FormError::Malformed("a field that decides something is a file")),
         Likeness::Same(name) => Ok(Some(name)),
@@ -233,64 +250,17 @@ fn policy_field(headers: &HeaderMap, is_file: bool) -> Result<Option<&'static st
     }
 }
 
-/// The value of the only `name` in `form-data; name="…"; …`. Parameters are split at semicolons outside of quotes;
-/// a name with a backslash or without quotes, but for a token, has no reading that all parsers share.
-fn plain_name(disposition: &str) -> Option<&str> {
-    let mut quoted = false;
-    let mut parameters = disposition.split(|c| {
-        quoted ^= c == '"';
-        c == ';' && !quoted
-    });
-    if !parameters.next()?.trim().eq_ignore_ascii_case("form-data") {
-        return None;
-    }
-    let mut found = None;
-    for parameter in parameters {
-        let (key, value) = parameter.split_once('=')?;
-        let key = key.trim_start();
-        if key.eq_ignore_ascii_case("name*") || (key.eq_ignore_ascii_case("name") && found.is_some()) {
-            return None;
-        }
-        if key.eq_ignore_ascii_case("name") {
-            found = Some(unquoted(value.trim_end())?);
-        }
-    }
-    found
-}
-
-fn unquoted(value: &str) -> Option<&str> {
-    let inner = match value.strip_prefix('"') {
-        Some(rest) => rest.strip_suffix('"')?,
-        None => value,
-    };
-    let plain = !inner.is_empty() && !inner.contains(['"', '\\', ';', '\0']);
-    plain.then_some(inner)
-}
-
 /// The boundary of `multipart/form-data; boundary=…`, named once.
-fn boundary(content_type: &str) -> Option<String> {
-    let (essence, parameters) = content_type.split_once(';')?;
-    if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let mut named = parameters.split(';').filter(|parameter| {
-        parameter
-            .split('=')
-            .next()
-            .is_some_and(|key| key.trim().eq_ignore_ascii_case("boundary"))
-    });
-    let (Some(parameter), None) = (named.next(), named.next()) else {
-        return None;
-    };
-    let (_, value) = parameter.split_once('=')?;
-    let value = value.trim();
-    let value = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(value);
+fn boundary(content_type: &str) -> Option<&str> {
+    let boundary = Parameters::parse(content_type)
+        .filter(|content_type| content_type.is("multipart/form-data"))?
+        .get("boundary")?;
     // RFC 2046's `bchars`, without the space.
-    let valid = value
+    let valid = boundary
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte));
-    (valid && (1..=MAX_BOUNDARY).contains(&value.len())).then(|| value.to_owned())
+    (valid && (1..=MAX_BOUNDARY).contains(&boundary.len())).then_some(boundary)
 }
+
+#[cfg(test)]
+mod tests;

@@ -271,8 +271,8 @@ impl Route {
         let model = match rest {
             [] => return Err(RouteError::Unknown),
             ["deploy", id] => ModelName::deployment(id),
-            ["deploy", ..] => return Err(RouteError::Unknown),
-            [first, ..] if first.starts_with("deploy/") => return Err(RouteError::Unknown),
+            // No organisation is called `deploy`, to a server that ignores case neither.
+            [first, ..] if is_deploy(first) => return Err(RouteError::Unknown),
             name => ModelName::parse(&name.join("/")),
         };
         let mut route = Self::at(Surface::Native, &["v1", "inference", &rest.join("/")]);
@@ -312,10 +312,14 @@ impl Route {
         self.model.as_ref()
     }
 
-    /// Another model in the path's place; a deployment's path stays as it is.
+    /// Another model in the place of the one that the path names.
     pub(super) fn with_model(mut self, model: &ModelName) -> Self {
         if self.model.is_some() {
-            self.path = Place::At(format!("/v1/inference/{model}"));
+            let name = match model.deployment_id() {
+                Some(id) => format!("deploy/{id}"),
+                None => model.to_string(),
+            };
+            self.path = Place::At(format!("/v1/inference/{name}"));
             self.model = Some(model.clone());
         }
         self
@@ -335,6 +339,14 @@ impl Route {
     }
 }
 
+/// Whether the first segment of a native path is the word that says that a deployment's id follows.
+fn is_deploy(segment: &str) -> bool {
+    segment
+        .split('/')
+        .next()
+        .is_some_and(|word| word.eq_ignore_ascii_case("deploy"))
+}
+
 /// Whether a path lies where an inference route or one of the gate's own might be, to a server that reads loosely.
 fn shadows(segments: &[&str]) -> bool {
     let lower: Vec<String> = segments
@@ -351,3 +363,6 @@ fn shadows(segments: &[&str]) -> bool {
     };
     GUARDED.iter().chain(&OWN).any(|guarded| under(guarded))
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,8 +319,7 @@ impl From<CallError> for Rejection {
             | CallError::Form(_)
             | CallError::Read(_)
             | CallError::ModelName(_)
-            | CallError::OtherModel(_)
-            | CallError::TooManyModels => Code::InvalidBody,
+            | CallError::OtherModel(_) => Code::InvalidBody,
         };
         Self::new(code, error.to_string())
     }

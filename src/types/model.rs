@@ -64,6 +64,11 @@ impl ModelName {
         self.0.split_once(':').map_or(&*self.0, |(base, _)| base)
     }
 
+    /// The id of the deployment, if the name is one of a deployment.
+    pub fn deployment_id(&self) -> Option<&str> {
+        self.0.strip_prefix(DEPLOY_PREFIX)
+    }
+
     /// The version, if one is named.
     pub fn version(&self) -> Option<&str> {
         if self.0.starts_with(DEPLOY_PREFIX) {
@@ -144,6 +149,8 @@ mod tests {
         );
         let deployed = ModelName::deployment("XyZ1").unwrap();
         assert_eq!((deployed.base(), deployed.version()), ("deploy_id:XyZ1", None));
+        assert_eq!(deployed.deployment_id(), Some("XyZ1"));
+        assert_eq!(versioned.deployment_id(), None);
     }
 
     #[test]
