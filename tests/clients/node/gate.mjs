@@ -1,4 +1,4 @@
-// What every Node suite shares: where the gate is, the models, and a mark by which the upstream's log tells tests apart.
+// What every Node suite shares: the address of the gate, the models, and a mark by which the upstream tells tests apart.
 
 import { File } from "node:buffer";
 import { randomUUID } from "node:crypto";

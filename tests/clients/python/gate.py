@@ -1,4 +1,4 @@
-"""What every Python suite shares: where the gate is, the models, and a mark by which the upstream's log tells tests apart."""
+"""What every Python suite shares: the address of the gate, the models, and a mark by which the upstream tells tests apart."""
 
 import json
 import os

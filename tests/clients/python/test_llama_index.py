@@ -1,4 +1,4 @@
-"""`llama-index-llms-deepinfra` takes an address; `llama-index-embeddings-deepinfra` has `get_url`, which can be overridden."""
+"""`llama-index-llms-deepinfra` takes an address; `llama-index-embeddings-deepinfra` has `get_url` to override."""
 
 import asyncio
 
