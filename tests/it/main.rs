@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod bodies;
 mod failing;
 mod framing;
 mod h2_probes;
