@@ -200,9 +200,18 @@ impl Route {
     /// # Errors
     /// The path is odd or not in the table, or the method is another.
     pub fn of(method: &Method, uri: &Uri) -> Result<Self, RouteError> {
-        let segments = path::segments(uri.path()).map_err(|path::OddPath| RouteError::Unknown)?;
+        // Some account routes end in a slash upstream; no other route does.
+        let path = uri.path();
+        let plain = path.strip_suffix('/').unwrap_or(path);
+        let segments = path::segments(plain).map_err(|path::OddPath| RouteError::Unknown)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let mut route = Self::find(&segments)?;
+        if plain != path {
+            match &mut route.path {
+                Place::At(path) if route.surface == Surface::Management => path.push('/'),
+                Place::At(_) | Place::OpenAi { .. } => return Err(RouteError::Unknown),
+            }
+        }
         let allow = route.methods();
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
             return Err(RouteError::Method { allow });
@@ -272,12 +281,19 @@ impl Route {
             [] => return Err(RouteError::Unknown),
             ["deploy", id] => ModelName::deployment(id),
             ["deploy", ..] => return Err(RouteError::Unknown),
-            [first, ..] if first.starts_with("deploy/") => return Err(RouteError::Unknown),
+            // A deployment has one path, the one above.
+            [first, ..] if first.starts_with("deploy/") || first.starts_with("deploy_id:") => {
+                return Err(RouteError::Unknown);
+            }
             name => ModelName::parse(&name.join("/")),
         };
-        let mut route = Self::at(Surface::Native, &["v1", "inference", &rest.join("/")]);
-        route.model = Some(model.map_err(|_| RouteError::Unknown)?);
-        Ok(route)
+        let model = model.map_err(|_| RouteError::Unknown)?;
+        Ok(Self {
+            surface: Surface::Native,
+            path: native_place(&model),
+            query: None,
+            model: Some(model),
+        })
     }
 
     fn methods(&self) -> &'static str {
@@ -312,10 +328,11 @@ impl Route {
         self.model.as_ref()
     }
 
-    /// Another model in the path's place; a deployment's path stays as it is.
+    /// Another model in the path's place. A version in the query goes too: it is one of the model that goes.
     pub(super) fn with_model(mut self, model: &ModelName) -> Self {
         if self.model.is_some() {
-            self.path = Place::At(format!("/v1/inference/{model}"));
+            self.path = native_place(model);
+            self.query = self.query.and_then(|query| without_version(&query));
             self.model = Some(model.clone());
         }
         self
@@ -335,6 +352,20 @@ impl Route {
     }
 }
 
+fn native_place(model: &ModelName) -> Place {
+    Place::At(match model.deployment_id() {
+        Some(id) => format!("/v1/inference/deploy/{id}"),
+        None => format!("/v1/inference/{model}"),
+    })
+}
+
+/// A query without its `version`; `None` when nothing else stands in it.
+fn without_version(query: &str) -> Option<String> {
+    let is_other = |pair: &&str| pair.split('=').next() != Some("version");
+    let rest: Vec<&str> = query.split('&').filter(is_other).collect();
+    (!rest.is_empty()).then(|| rest.join("&"))
+}
+
 /// Whether a path lies where an inference route or one of the gate's own might be, to a server that reads loosely.
 fn shadows(segments: &[&str]) -> bool {
     let lower: Vec<String> = segments
@@ -350,4 +381,110 @@ fn shadows(segments: &[&str]) -> bool {
         lower.starts_with(&guarded)
     };
     GUARDED.iter().chain(&OWN).any(|guarded| under(guarded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class_of(target: &str) -> &'static str {
+        let methods = [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ];
+        let uri: Uri = target.parse().unwrap();
+        let found: Vec<Route> = methods
+            .iter()
+            .filter_map(|method| Route::of(method, &uri).ok())
+            .collect();
+        let Some(route) = found.first() else {
+            return "unknown";
+        };
+        let surface = route.surface();
+        if surface == Surface::Management {
+            "management"
+        } else if surface == Surface::Catalogue {
+            "catalogue"
+        } else if matches!(surface, Surface::RateLimit | Surface::ScopedJwt | Surface::Jobs) {
+            "own"
+        } else {
+            "inference"
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_upstream_has_its_class_and_its_methods() {
+        let table = include_str!("../../tests/fixtures/upstream-paths.txt");
+        let mut rows = 0;
+        for line in table.lines().filter(|line| !line.starts_with('#')) {
+            let [methods, path, class] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let names = [
+                ("{model_name}", "acme/model"),
+                ("{lora_model_name}", "acme/lora"),
+                ("{lora_name}", "acme/lora"),
+            ];
+            let named = names
+                .iter()
+                .fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+            let filled = named.split('/').map(|segment| {
+                let is_variable = segment.starts_with('{');
+                if is_variable { "x1" } else { segment }
+            });
+            let filled = filled.collect::<Vec<_>>().join("/");
+            assert_eq!(class_of(&filled), class, "{filled}");
+            for method in methods.split(',') {
+                let route = Route::of(&method.parse().unwrap(), &filled.parse().unwrap());
+                if class == "unknown" {
+                    assert_eq!(route, Err(RouteError::Unknown), "{line}");
+                } else {
+                    assert_eq!(route.unwrap().upstream_path(None), filled, "{line}");
+                }
+            }
+            rows += 1;
+        }
+        assert!(rows >= 100);
+    }
+
+    #[test]
+    fn only_account_routes_may_end_in_a_slash() {
+        let upstream = |target: &str| {
+            let route = Route::of(&Method::POST, &target.parse().unwrap())?;
+            Ok::<_, RouteError>(route.upstream_path(None))
+        };
+        assert_eq!(upstream("/deploy/hf/").unwrap(), "/deploy/hf/");
+        for slashed in [
+            "/",
+            "/v1/chat/completions/",
+            "/v1/inference/acme/model/",
+            "/deploy/hf//",
+        ] {
+            assert_eq!(upstream(slashed), Err(RouteError::Unknown), "{slashed}");
+        }
+    }
+
+    #[test]
+    fn another_model_takes_the_place_of_the_name_and_its_version() {
+        let served = |target: &str, model: &str| {
+            let route = Route::of(&Method::POST, &target.parse().unwrap()).unwrap();
+            route
+                .with_model(&ModelName::parse(model).unwrap())
+                .upstream_path(None)
+        };
+        assert_eq!(
+            served("/v1/inference/old/a?version=1", "new/b"),
+            "/v1/inference/new/b"
+        );
+        assert_eq!(
+            served("/v1/inference/old/a?x=1&version=2", "new/b:v"),
+            "/v1/inference/new/b:v?x=1"
+        );
+        assert_eq!(
+            served("/v1/inference/old/a", "deploy_id:Xy"),
+            "/v1/inference/deploy/Xy"
+        );
+        assert_eq!(served("/v1/inference/deploy/Xy", "new/b"), "/v1/inference/new/b");
+    }
 }

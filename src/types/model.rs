@@ -58,15 +58,20 @@ impl ModelName {
 
     /// The name without its version: what limits, allow-lists and labels use. A `deploy_id:` name is its own.
     pub fn base(&self) -> &str {
-        if self.0.starts_with(DEPLOY_PREFIX) {
+        if self.deployment_id().is_some() {
             return &self.0;
         }
         self.0.split_once(':').map_or(&*self.0, |(base, _)| base)
     }
 
+    /// The id of a `deploy_id:` name.
+    pub fn deployment_id(&self) -> Option<&str> {
+        self.0.strip_prefix(DEPLOY_PREFIX)
+    }
+
     /// The version, if one is named.
     pub fn version(&self) -> Option<&str> {
-        if self.0.starts_with(DEPLOY_PREFIX) {
+        if self.deployment_id().is_some() {
             return None;
         }
         self.0.split_once(':').map(|(_, version)| version)

@@ -7,4 +7,5 @@ mod h2_probes;
 mod headers;
 mod memory;
 mod passing;
+mod paths;
 mod support;
