@@ -10,7 +10,7 @@ use http::request::Parts;
 use http_body::Body as HttpBody;
 
 use super::json::{JsonError, JsonObject};
-use super::multipart::{Form, FormError};
+use super::multipart::{Form, FormError, is_utf8};
 use super::route::{PayloadKind, Route, Surface};
 use super::unhurried::Unhurried;
 use crate::body::{self, Body, BoxError, ReadError};
@@ -273,27 +273,20 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
         };
     };
     let value = value.to_str().map_err(|_| wrong())?;
-    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let essence = essence.trim().to_ascii_lowercase();
+    if !is_utf8(value) {
+        return Err(wrong());
+    }
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or(value)
+        .trim()
+        .to_ascii_lowercase();
     match (essence.as_str(), kind) {
-        ("application/json", PayloadKind::Json | PayloadKind::JsonOrForm) if utf8(parameters) => Ok(None),
+        ("application/json", PayloadKind::Json | PayloadKind::JsonOrForm) => Ok(None),
         ("multipart/form-data", PayloadKind::Form | PayloadKind::JsonOrForm) => Ok(Some(value)),
         _ => Err(wrong()),
     }
-}
-
-/// Whether the parameters of a content type name no other charset than UTF-8.
-fn utf8(parameters: &str) -> bool {
-    parameters
-        .split(';')
-        .filter_map(|parameter| parameter.split_once('='))
-        .all(|(key, value)| {
-            let value = value.trim().trim_matches('"');
-            !key.trim().eq_ignore_ascii_case("charset")
-                || ["utf-8", "utf8"]
-                    .iter()
-                    .any(|name| value.eq_ignore_ascii_case(name))
-        })
 }
 
 fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, CallError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_DISPOSITION, HeaderMap};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::Body as HttpBody;
 use tokio::sync::mpsc;
 
@@ -178,7 +178,7 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
         if parts.count > MAX_PARTS {
             return Err(FormError::Malformed("the form has too many parts"));
         }
-        let kept = policy_field(part.headers(), part.file_name().is_some())?;
+        let kept = policy_field(part.headers())?;
         if let Some(name) = kept
             && parts.fields.iter().any(|(_, known, _)| *known == name)
         {
@@ -211,31 +211,51 @@ fn malformed(_: multer::Error) -> FormError {
 }
 
 /// Which policy field a part is, by its one plain `name`.
-fn policy_field(headers: &HeaderMap, is_file: bool) -> Result<Option<&'static str>, FormError> {
+fn policy_field(headers: &HeaderMap) -> Result<Option<&'static str>, FormError> {
     if headers.contains_key("content-transfer-encoding") {
         return Err(FormError::Malformed("a part has a content transfer encoding"));
     }
-    let mut dispositions = headers.get_all(CONTENT_DISPOSITION).iter();
-    let (Some(disposition), None) = (dispositions.next(), dispositions.next()) else {
-        return Err(FormError::Malformed(
-            "a part must have exactly one content disposition",
-        ));
-    };
-    let disposition = std::str::from_utf8(disposition.as_bytes())
-        .map_err(|_| FormError::Malformed("a content disposition is not UTF-8"))?;
-    let name =
+    let disposition = headers
+        .get(CONTENT_DISPOSITION)
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .ok_or(FormError::Malformed(
+            "a part must have a content disposition in UTF-8",
+        ))?;
+    let (name, is_file) =
         plain_name(disposition).ok_or(FormError::Malformed("a part must have exactly one plain name"))?;
-    match likeness(name, &POLICY_KEYS) {
-        Likeness::Same(_) if is_file => Err(FormError::Malformed("a field that decides something is a file")),
-        Likeness::Same(name) => Ok(Some(name)),
-        Likeness::Alike(name) => Err(FormError::Lookalike(name)),
-        Likeness::Other => Ok(None),
+    let name = match likeness(name, &POLICY_KEYS) {
+        Likeness::Same(name) => name,
+        Likeness::Alike(name) => return Err(FormError::Lookalike(name)),
+        Likeness::Other if name == "_charset_" => {
+            return Err(FormError::Malformed("a field sets the charset of others"));
+        }
+        Likeness::Other => return Ok(None),
+    };
+    let content_type = headers.get(CONTENT_TYPE).map_or(Ok(""), HeaderValue::to_str);
+    if is_file || !content_type.is_ok_and(is_utf8) {
+        return Err(FormError::Malformed(
+            "a field that decides something is no plain text",
+        ));
     }
+    Ok(Some(name))
 }
 
-/// The value of the only `name` in `form-data; name="…"; …`. Parameters are split at semicolons outside of quotes;
-/// a name with a backslash or without quotes, but for a token, has no reading that all parsers share.
-fn plain_name(disposition: &str) -> Option<&str> {
+/// Whether a content type names no other charset than UTF-8.
+pub(super) fn is_utf8(content_type: &str) -> bool {
+    content_type
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(key, _)| starts_with(key.trim(), "charset"))
+        .all(|(_, value)| {
+            let value = value.trim().trim_matches('"');
+            value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+        })
+}
+
+/// The value of the only `name` in `form-data; name="…"; …`, and whether there is a file name. Parameters are split at
+/// semicolons outside of quotes; a name with a backslash or without quotes, but for a token, has no reading that all
+/// parsers share, nor has one in the forms of RFC 2231 (`name*`, `name*0`).
+fn plain_name(disposition: &str) -> Option<(&str, bool)> {
     let mut quoted = false;
     let mut parameters = disposition.split(|c| {
         quoted ^= c == '"';
@@ -244,18 +264,23 @@ fn plain_name(disposition: &str) -> Option<&str> {
     if !parameters.next()?.trim().eq_ignore_ascii_case("form-data") {
         return None;
     }
-    let mut found = None;
+    let (mut name, mut is_file) = (None, false);
     for parameter in parameters {
         let (key, value) = parameter.split_once('=')?;
         let key = key.trim_start();
-        if key.eq_ignore_ascii_case("name*") || (key.eq_ignore_ascii_case("name") && found.is_some()) {
+        is_file |= starts_with(key, "filename");
+        if key.eq_ignore_ascii_case("name") && name.is_none() {
+            name = Some(unquoted(value.trim_end())?);
+        } else if starts_with(key, "name") {
             return None;
         }
-        if key.eq_ignore_ascii_case("name") {
-            found = Some(unquoted(value.trim_end())?);
-        }
     }
-    found
+    Some((name?, is_file))
+}
+
+fn starts_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn unquoted(value: &str) -> Option<&str> {
@@ -273,16 +298,16 @@ fn boundary(content_type: &str) -> Option<String> {
     if !essence.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let mut named = parameters.split(';').filter(|parameter| {
-        parameter
-            .split('=')
-            .next()
-            .is_some_and(|key| key.trim().eq_ignore_ascii_case("boundary"))
-    });
-    let (Some(parameter), None) = (named.next(), named.next()) else {
+    let mut named = parameters
+        .split(';')
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(key, _)| starts_with(key.trim(), "boundary"));
+    let (Some((key, value)), None) = (named.next(), named.next()) else {
         return None;
     };
-    let (_, value) = parameter.split_once('=')?;
+    if !key.trim().eq_ignore_ascii_case("boundary") {
+        return None;
+    }
     let value = value.trim();
     let value = value
         .strip_prefix('"')

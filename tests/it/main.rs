@@ -2,10 +2,12 @@
 
 mod bodies;
 mod failing;
+mod forms;
 mod framing;
 mod h2_probes;
 mod headers;
 mod memory;
 mod passing;
 mod paths;
+mod routes;
 mod support;
