@@ -277,8 +277,11 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
     };
     let value = value.to_str().map_err(|_| wrong())?;
     let parsed = Parameters::parse(value).ok_or_else(wrong)?;
+    if !is_utf8(parsed.get("charset")) {
+        return Err(wrong());
+    }
     let takes = |other| kind == other || kind == PayloadKind::JsonOrForm;
-    if parsed.is("application/json") && takes(PayloadKind::Json) && is_utf8(parsed.get("charset")) {
+    if parsed.is("application/json") && takes(PayloadKind::Json) {
         Ok(None)
     } else if parsed.is("multipart/form-data") && takes(PayloadKind::Form) {
         Ok(Some(value))
@@ -287,7 +290,8 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
     }
 }
 
-/// Whether a charset is the one that JSON has anyway.
+/// Whether a charset is the one in which the gate reads. In another, such as UTF-7, servers read other names and values
+/// out of the same form.
 fn is_utf8(charset: Option<&str>) -> bool {
     charset.is_none_or(|name| name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8"))
 }

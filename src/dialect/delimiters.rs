@@ -117,6 +117,8 @@ impl Delimiters {
             self.in_head = false;
             if !self.behind.starts_with(CRLF) || has_bare_break(&self.behind) {
                 self.refuse("a line of a part's head must end with CRLF");
+            } else if repeats_a_name(&self.behind) {
+                self.refuse("a header stands twice in a part's head");
             }
         } else if self.behind.len() == MAX_HEAD {
             self.refuse("a part's head is too long");
@@ -159,6 +161,21 @@ impl Delimiters {
 fn has_bare_break(head: &[u8]) -> bool {
     head.windows(2)
         .any(|pair| matches!(pair, [first, second] if (*first == b'\r') != (*second == b'\n')))
+}
+
+/// Whether two lines of a part's head have the same name: parsers take the first or the last of them.
+fn repeats_a_name(head: &[u8]) -> bool {
+    let lines = head.split(|byte| *byte == b'\n');
+    let names = lines.filter_map(|line| {
+        line.iter()
+            .position(|byte| *byte == b':')
+            .and_then(|end| line.get(..end))
+    });
+    let mut names: Vec<Vec<u8>> = names.map(|name| name.trim_ascii().to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    names
+        .windows(2)
+        .any(|pair| matches!(pair, [first, second] if first == second))
 }
 
 fn offset(len: usize) -> u64 {
@@ -223,6 +240,7 @@ mod tests {
                 ("--b \r\n\r\nx\r\n--b--".to_owned(), 1),
                 ("--b\n\r\n\r\nx\r\n--b--".to_owned(), 1),
                 ("--b\r\nA: 1\r\n--b--".to_owned(), 1),
+                ("--b\r\nA: 1\r\nB: 1\r\na: 2\r\n\r\nx\r\n--b--".to_owned(), 1),
             ] {
                 assert!(starts(&bad, parts, cut).is_err(), "{bad:?} {cut}");
             }

@@ -32,6 +32,9 @@ const MAX_BOUNDARY: usize = 70;
 /// The beginning of a part's content type that some parsers take for more parts.
 const NESTED: &[u8] = b"multipart/";
 
+/// The field that tells some servers the charset of all others (RFC 7578, section 4.6).
+const CHARSET_FIELD: &str = "_charset_";
+
 /// Why a form is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FormError {
@@ -244,10 +247,28 @@ fn policy_field(headers: &HeaderMap) -> Result<Option<&'static str>, FormError> 
     let is_file = disposition.get("filename").is_some() || disposition.get("filename*").is_some();
     match likeness(name, &POLICY_KEYS) {
         Likeness::Same(_) if is_file => Err(FormError::Malformed("a field that decides something is a file")),
+        Likeness::Same(_) if !reads_as_ascii(headers) => Err(FormError::Malformed(
+            "a field that decides something has another charset than UTF-8",
+        )),
         Likeness::Same(name) => Ok(Some(name)),
         Likeness::Alike(name) => Err(FormError::Lookalike(name)),
+        Likeness::Other if name == CHARSET_FIELD => {
+            Err(FormError::Malformed("a field sets the charset of the others"))
+        }
         Likeness::Other => Ok(None),
     }
+}
+
+/// Whether ASCII means ASCII in a part's charset: servers decode by it, and some take `base64` for one.
+fn reads_as_ascii(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().all(|value| {
+        let parsed = value.to_str().ok().and_then(Parameters::parse);
+        parsed.is_some_and(|parsed| {
+            let charset = parsed.get("charset").unwrap_or("utf-8");
+            let plain = ["utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1"];
+            plain.iter().any(|name| charset.eq_ignore_ascii_case(name))
+        })
+    })
 }
 
 /// The boundary of `multipart/form-data; boundary=…`, named once.

@@ -200,9 +200,18 @@ impl Route {
     /// # Errors
     /// The path is odd or not in the table, or the method is another.
     pub fn of(method: &Method, uri: &Uri) -> Result<Self, RouteError> {
-        let segments = path::segments(uri.path()).map_err(|path::OddPath| RouteError::Unknown)?;
+        // Some account routes end in a slash upstream; no other route does.
+        let path = uri.path();
+        let plain = path.strip_suffix('/').unwrap_or(path);
+        let segments = path::segments(plain).map_err(|path::OddPath| RouteError::Unknown)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let mut route = Self::find(&segments)?;
+        if plain != path {
+            match &mut route.path {
+                Place::At(path) if route.surface == Surface::Management => path.push('/'),
+                Place::At(_) | Place::OpenAi { .. } => return Err(RouteError::Unknown),
+            }
+        }
         let allow = route.methods();
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
             return Err(RouteError::Method { allow });
@@ -273,6 +282,8 @@ impl Route {
             ["deploy", id] => ModelName::deployment(id),
             // No organisation is called `deploy`, to a server that ignores case neither.
             [first, ..] if is_deploy(first) => return Err(RouteError::Unknown),
+            // A deployment has one path, the one above.
+            [first, ..] if first.starts_with("deploy_id:") => return Err(RouteError::Unknown),
             name => ModelName::parse(&name.join("/")),
         };
         let mut route = Self::at(Surface::Native, &["v1", "inference", &rest.join("/")]);
@@ -312,7 +323,8 @@ impl Route {
         self.model.as_ref()
     }
 
-    /// Another model in the place of the one that the path names.
+    /// Another model in the place of the one that the path names. A version in the query goes with the model that it
+    /// is one of.
     pub(super) fn with_model(mut self, model: &ModelName) -> Self {
         if self.model.is_some() {
             let name = match model.deployment_id() {
@@ -320,6 +332,7 @@ impl Route {
                 None => model.to_string(),
             };
             self.path = Place::At(format!("/v1/inference/{name}"));
+            self.query = self.query.and_then(|query| without_version(&query));
             self.model = Some(model.clone());
         }
         self
@@ -345,6 +358,15 @@ fn is_deploy(segment: &str) -> bool {
         .split('/')
         .next()
         .is_some_and(|word| word.eq_ignore_ascii_case("deploy"))
+}
+
+/// A query without its `version`; `None` when nothing else stands in it.
+fn without_version(query: &str) -> Option<String> {
+    let rest: Vec<&str> = query
+        .split('&')
+        .filter(|pair| pair.split('=').next() != Some("version"))
+        .collect();
+    (!rest.is_empty()).then(|| rest.join("&"))
 }
 
 /// Whether a path lies where an inference route or one of the gate's own might be, to a server that reads loosely.

@@ -2,10 +2,13 @@
 
 mod cors;
 mod failing;
+mod forms;
 mod framing;
 mod h2_probes;
 mod headers;
 mod logs;
 mod memory;
 mod passing;
+mod paths;
+mod routes;
 mod support;

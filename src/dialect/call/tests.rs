@@ -228,6 +228,11 @@ async fn a_body_is_what_its_headers_say_or_it_is_refused() {
         (CHAT, "text/json"),
         (CHAT, ""),
         (CHAT, "multipart/form-data; boundary=b"),
+        (
+            "/v1/images/edits",
+            "multipart/form-data; boundary=b; charset=utf-7",
+        ),
+        (native, "multipart/form-data; charset=utf-16le; boundary=b"),
         (native, "application/x-www-form-urlencoded"),
         ("/v1/images/edits", "application/json"),
     ] {
@@ -305,7 +310,7 @@ async fn an_alias_changes_the_model_and_no_other_byte() {
             "/v1/inference/old%2Fm?version=v",
             JSON,
             r#"{"model":"old/m","input":"old/m"}"#.to_owned(),
-            "/v1/inference/new/model?version=v",
+            "/v1/inference/new/model",
             r#"{"model":"new/model","input":"old/m"}"#.to_owned(),
         ),
         (

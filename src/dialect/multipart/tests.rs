@@ -192,9 +192,21 @@ fn odd_shapes() -> Vec<(&'static str, String)> {
             form(&[&field("x", "\r\n--bc"), &model]),
         ),
         ("a padded boundary", padded),
+        ("a model in base64", typed_model("text/plain; charset=base64")),
+        ("a model in UTF-7", typed_model("text/plain; charset=utf-7")),
+        (
+            "a model of two types",
+            typed_model("text/plain; charset=utf-8; charset=base64"),
+        ),
         ("nothing", String::new()),
         ("JSON", "{\"model\":\"m\"}".to_owned()),
     ]
+}
+
+/// A form whose model has a content type.
+fn typed_model(content_type: &str) -> String {
+    let disposition = format!("form-data; name=\"model\"\r\ncontent-type: {content_type}");
+    form(&[&part(&disposition, "ZGVhcmVy")])
 }
 
 /// Forms with a byte that is not UTF-8 where the gate reads.

@@ -81,7 +81,6 @@ fn a_native_path_names_its_model_however_its_slash_is_written() {
         ("acme/m%3Av1", "acme/m:v1", "acme/m:v1"),
         ("solo", "solo", "solo"),
         ("deploy/Xy1", "deploy_id:Xy1", "deploy/Xy1"),
-        ("deploy_id:Xy1", "deploy_id:Xy1", "deploy_id:Xy1"),
     ] {
         let route = of("POST", &format!("/v1/inference/{path}")).unwrap();
         assert_eq!(route.surface(), Surface::Native);
@@ -100,7 +99,11 @@ fn a_served_model_takes_the_place_of_the_one_asked_for_in_the_path() {
     };
     assert_eq!(
         served("/v1/inference/old%2Fm?version=1", "new/m"),
-        ("/v1/inference/new/m?version=1".into(), "new/m".into())
+        ("/v1/inference/new/m".into(), "new/m".into())
+    );
+    assert_eq!(
+        served("/v1/inference/old/m?x=1&version=2&y", "new/m:v"),
+        ("/v1/inference/new/m:v?x=1&y".into(), "new/m:v".into())
     );
     assert_eq!(
         served("/v1/inference/old/m", "deploy_id:Xy1"),
