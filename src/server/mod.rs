@@ -26,7 +26,7 @@ use crate::types::Peer;
 use caps::Caps;
 use conn::Serving;
 pub use drain::{Drain, Stage, Watch};
-pub use tls::{TlsError, TlsSource};
+pub use tls::{LOOK_EVERY, TlsError, TlsSource};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
