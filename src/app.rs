@@ -21,7 +21,9 @@ use crate::body::Body;
 use crate::config::{Config, Server};
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
-use crate::server::{Drain, Handler, Listener, Settings, Stage, TlsError, TlsSource, Watch, WithCors};
+use crate::server::{
+    Drain, Handler, LOOK_EVERY, Listener, Settings, Stage, TlsError, TlsSource, Watch, WithCors,
+};
 use crate::types::{Clock, Peer};
 use crate::upstream::{ConnectError, Upstreams, watch_catalogues};
 
@@ -192,7 +194,7 @@ impl App {
             Arc::clone(&self.metrics),
         ));
         if let Some(tls) = &self.tls {
-            tasks.in_background(Arc::clone(tls).watch());
+            tasks.in_background(Arc::clone(tls).watch(LOOK_EVERY));
         }
         let (drain, admin_drain) = (Drain::default(), Drain::default());
         let readiness = Arc::new(Readiness::default());

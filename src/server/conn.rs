@@ -119,7 +119,8 @@ impl<H: Handler> Serving<H> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Start { front, h2, deadline } = start;
-        let progress = Arc::new(Progress::default());
+        // In HTTP/1.1 the wait for the first head is no idling: it has its own limit.
+        let progress = Progress::new(h2.then(Instant::now));
         let header_timeout = if h2 {
             Duration::ZERO
         } else {
@@ -150,15 +151,15 @@ impl<H: Handler> Serving<H> {
         });
         if h2 {
             let connection = self.http2().serve_connection(io, service);
-            self.until_drained(
-                pin!(connection),
-                http2::Connection::graceful_shutdown,
-                Some(progress),
-            )
-            .await
+            // A client hears at once that it should go: its streams finish, and it opens no more of them.
+            let shut_down = http2::Connection::graceful_shutdown;
+            self.until_drained(pin!(connection), shut_down, Stage::Refusing, &progress)
+                .await
         } else {
             let connection = self.http1().serve_connection(io, service);
-            self.until_drained(pin!(connection), http1::Connection::graceful_shutdown, None)
+            // A kept connection can only be told with an answer, so it stays until nobody waits for one.
+            let shut_down = http1::Connection::graceful_shutdown;
+            self.until_drained(pin!(connection), shut_down, Stage::Closing, &progress)
                 .await
         }
     }
@@ -167,7 +168,7 @@ impl<H: Handler> Serving<H> {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.keepalive_timeout.max(self.settings.header_timeout))
+            .header_read_timeout(None)
             .max_headers(self.settings.max_headers.saturating_add(HEADERS_SLACK))
             .max_header_size(size(self.settings.max_head.saturating_add(HEAD_SLACK)));
         builder
@@ -184,47 +185,33 @@ impl<H: Handler> Serving<H> {
         builder
     }
 
-    /// Drives a connection. When the listener closes, what was answered is still written out; when it stops, the
-    /// connection falls. HTTP/1.1 bounds its idling itself, HTTP/2 is watched by `idling`.
+    /// Drives a connection. When it idles for too long, or at its stage of the drain, it is asked to end: calls under
+    /// way go on and what was answered is still written out, but a client that then does nothing is not waited for.
+    /// When the listener stops, the connection falls.
     async fn until_drained<C, E>(
         &self,
         mut connection: Pin<&mut C>,
         shut_down: fn(Pin<&mut C>),
-        idling: Option<Arc<Progress>>,
+        leaving: Stage,
+        progress: &Progress,
     ) -> Result<(), BoxError>
     where
         C: Future<Output = Result<(), E>>,
         E: Into<BoxError>,
     {
         let mut watch = self.watch.clone();
-        let idle = async {
-            match idling {
-                Some(progress) => idle(&progress, self.settings.keepalive_timeout).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
+        let farewell = tokio::select! {
             ended = connection.as_mut() => return ended.map_err(Into::into),
-            () = idle => shut_down(connection.as_mut()),
-            () = watch.reached(Stage::Closing) => shut_down(connection.as_mut()),
-        }
+            () = progress.idled(self.settings.keepalive_timeout) => self.settings.header_timeout,
+            () = watch.reached(leaving) => self.settings.write_timeout,
+        };
+        shut_down(connection.as_mut());
+        progress.stir();
         tokio::select! {
             ended = connection => ended.map_err(Into::into),
+            () = progress.idled(farewell) => Ok(()),
             () = watch.reached(Stage::Stopped) => Ok(()),
         }
-    }
-}
-
-/// Waits until a connection has had no call for `timeout`.
-async fn idle(progress: &Progress, timeout: Duration) {
-    let mut seen = progress.begun();
-    loop {
-        tokio::time::sleep(timeout).await;
-        let begun = progress.begun();
-        if begun == seen && progress.is_idle() {
-            return;
-        }
-        seen = begun;
     }
 }
 

@@ -1,13 +1,12 @@
 //! A connection's bytes under the clock: a head that does not come and a client that does not read end it.
 //!
 //! hyper's own limit on reading a head also bounds how long a kept-alive connection may idle, so it can't tell the two
-//! apart. Here the clock for a head starts with its first byte, or with the connection for the first head.
+//! apart and is off. Here the clock for a head starts with its first byte, or with the connection for the first head.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,25 +15,66 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How many calls of a connection have begun and ended.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    begun: AtomicU64,
-    ended: AtomicU64,
+/// How many calls of a connection have begun and ended, and since when there is none.
+#[derive(Debug)]
+pub(super) struct Progress(Mutex<Calls>);
+
+#[derive(Debug)]
+struct Calls {
+    begun: u64,
+    ended: u64,
+    /// When the last call ended or something else came; none before the first, when that is not to count as idling.
+    stirred: Option<Instant>,
 }
 
 impl Progress {
+    /// A connection without a call. It idles from `since`, or only after its first call.
+    pub(super) fn new(since: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Calls {
+            begun: 0,
+            ended: 0,
+            stirred: since,
+        })))
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Begun {
-        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.calls().begun += 1;
         Begun(Arc::clone(self))
     }
 
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
+    /// Waits until the connection has had no call, and no beginning of one, for `timeout`.
+    pub(super) async fn idled(&self, timeout: Duration) {
+        loop {
+            let now = Instant::now();
+            let until = self.idle_since().unwrap_or(now) + timeout;
+            if until <= now {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.begun() == self.ended.load(Ordering::SeqCst)
+    fn begun(&self) -> u64 {
+        self.calls().begun
+    }
+
+    fn is_idle(&self) -> bool {
+        let calls = self.calls();
+        calls.begun == calls.ended
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        let calls = self.calls();
+        calls.stirred.filter(|_| calls.begun == calls.ended)
+    }
+
+    /// Lets the idling begin anew.
+    pub(super) fn stir(&self) {
+        self.calls().stirred = Some(Instant::now());
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,7 +84,8 @@ pub(super) struct Begun(Arc<Progress>);
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::SeqCst);
+        self.0.calls().ended += 1;
+        self.0.stir();
     }
 }
 
@@ -129,6 +170,7 @@ impl<S: AsyncRead> AsyncRead for Timed<S> {
                     *this.head = Some(Head {
                         begun_before: this.progress.begun(),
                     });
+                    this.progress.stir();
                     this.head_timer
                         .as_mut()
                         .reset(Instant::now() + *this.header_timeout);

@@ -28,7 +28,7 @@ use caps::Caps;
 use conn::Serving;
 pub use cors::WithCors;
 pub use drain::{Drain, Stage, Watch};
-pub use tls::{TlsError, TlsSource};
+pub use tls::{LOOK_EVERY, TlsError, TlsSource};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;

@@ -15,9 +15,9 @@ use secrecy::ExposeSecret;
 
 use crate::config::{Pem, Tls};
 
-/// How often the files are looked at. Reading them again is simpler and surer than file events, which Kubernetes'
+/// How often a gateway looks at the files. Reading them again is simpler and surer than file events, which Kubernetes'
 /// swapped symbolic links defeat.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +84,13 @@ impl TlsSource {
         self.current.load_full()
     }
 
-    /// Takes over new files when they change, for connections that come then; never ends.
+    /// Looks at the files `every` so often and takes over new ones, for connections that come then; never ends.
     ///
     /// Files that can't be used are logged once and the old ones stay in force.
-    pub async fn watch(self: Arc<Self>) {
+    pub async fn watch(self: Arc<Self>, every: Duration) {
         let mut seen = Texts::read(&self.settings).ok();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(every).await;
             let texts = match Texts::read(&self.settings) {
                 Ok(texts) => texts,
                 Err(error) => {

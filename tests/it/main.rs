@@ -1,6 +1,7 @@
 //! A real gateway between a scripted upstream and raw clients.
 
 mod cors;
+mod draining;
 mod failing;
 mod forms;
 mod framing;
@@ -11,4 +12,7 @@ mod memory;
 mod passing;
 mod paths;
 mod routes;
+mod sockets;
 mod support;
+mod tls;
+mod upstreams;

@@ -65,6 +65,13 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).await.ok();
     }
 
+    /// Waits until the gate closes the connection, and says after how long; what comes before is thrown away.
+    pub async fn closed(&mut self) -> std::time::Duration {
+        let start = tokio::time::Instant::now();
+        while self.piece().await.is_some() {}
+        start.elapsed()
+    }
+
     /// The next piece that comes, or `None` at the end.
     pub async fn piece(&mut self) -> Option<Vec<u8>> {
         if !self.buffer.is_empty() {

@@ -23,10 +23,17 @@ pub const MANAGER: &str = "manager-key-0123456789abcdef";
 /// The upstream's own key.
 pub const UPSTREAM_KEY: &str = "upstream-key";
 
+/// A `[server]` section on free ports with `lines` beside the addresses.
+pub fn server(lines: &str) -> String {
+    format!("[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{lines}\n")
+}
+
 /// A running gateway. When it falls it checks that no call is left in flight, then stops.
 pub struct Gateway {
     /// The data listener.
     pub addr: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
     /// Its metrics, seen from inside.
     pub metrics: Arc<Metrics>,
     signals: mpsc::Sender<Signal>,
@@ -43,9 +50,9 @@ impl Gateway {
     /// set both addresses to port 0.
     pub async fn with(upstream: SocketAddr, settings: &str) -> Self {
         let server = if settings.contains("[server]") {
-            ""
+            String::new()
         } else {
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n"
+            server("")
         };
         let upstream = if settings.contains("[upstream]") {
             String::new()
@@ -77,14 +84,20 @@ impl Gateway {
             runtime.block_on(async move {
                 let app = App::start(config, Arc::new(SystemClock)).unwrap();
                 let (signals, incoming) = Signals::channel();
-                let facts = (app.data_addr(), Arc::clone(app.metrics()), signals);
+                let facts = (
+                    app.data_addr(),
+                    app.admin_addr(),
+                    Arc::clone(app.metrics()),
+                    signals,
+                );
                 started.send(facts).ok();
                 app.run(incoming).await;
             });
         });
-        let (addr, metrics, signals) = ready.await.expect("the gateway did not start");
+        let (addr, admin, metrics, signals) = ready.await.expect("the gateway did not start");
         Self {
             addr,
+            admin,
             metrics,
             signals,
             thread: Some(thread),

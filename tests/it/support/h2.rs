@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::PATIENCE;
+use super::gateway::KEY;
 
 /// What every HTTP/2 connection begins with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,6 +35,19 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes.extend(stream.to_be_bytes());
     bytes.extend_from_slice(payload);
     bytes
+}
+
+/// The HEADERS frame of a good chat call whose body follows.
+pub fn head(stream: u32) -> Vec<u8> {
+    let headers = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "gate"),
+        ("authorization", &format!("Bearer {KEY}")),
+        ("content-type", "application/json"),
+    ]);
+    frame(HEADERS, END_HEADERS, stream, &headers)
 }
 
 /// A header block of literals without indexing or Huffman coding (RFC 7541, section 6.2.2).
@@ -100,6 +114,56 @@ impl H2 {
     /// Sends bytes; a server that has closed already is fine.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.ok();
+    }
+
+    /// Opens a stream with a good chat call.
+    pub async fn open(&mut self, stream: u32, body: &str) {
+        let mut bytes = head(stream);
+        bytes.extend(frame(DATA, END_STREAM, stream, body.as_bytes()));
+        self.send(&bytes).await;
+    }
+
+    /// Takes a stream back.
+    pub async fn reset(&mut self, stream: u32) {
+        self.send(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()))
+            .await;
+    }
+
+    /// Waits until `length` bytes of a stream's answer have come.
+    pub async fn data(&mut self, stream: u32, length: usize) {
+        let mut come = 0;
+        while come < length {
+            let (kind, id, payload) = self.next().await.expect("the connection ended");
+            if kind == DATA && id == stream {
+                come += payload.len();
+            }
+            assert!((kind, id) != (RST_STREAM, stream), "the stream was reset");
+        }
+    }
+
+    /// Waits for a frame of one kind and gives its payload; `None` when the connection ends before.
+    pub async fn wait_for(&mut self, kind: u8) -> Option<Vec<u8>> {
+        loop {
+            let (came, _, payload) = self.next().await?;
+            if came == kind {
+                return Some(payload);
+            }
+        }
+    }
+
+    /// Waits until the server closes.
+    pub async fn closed(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    /// Waits for what becomes of a stream of a connection that is asked to go.
+    pub async fn outcome_beside_farewells(&mut self, stream: u32) -> Outcome {
+        loop {
+            let outcome = self.outcome(stream).await;
+            if outcome != Outcome::GoAway(0) {
+                return outcome;
+            }
+        }
     }
 
     /// Waits for what becomes of a stream.

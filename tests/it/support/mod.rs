@@ -4,6 +4,8 @@ pub mod client;
 pub mod gateway;
 pub mod h2;
 pub mod process;
+pub mod streams;
+pub mod tls;
 pub mod upstream;
 
 use std::time::Duration;
