@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod bodies;
 mod cors;
 mod draining;
 mod failing;

@@ -139,7 +139,7 @@ pub fn encodings() -> Vec<Row> {
             CHAT,
             "content-type: application/json\r\ncontent-encoding: identity\r\n",
             TEXT,
-            COMPRESSED,
+            Passed,
         ),
         row(
             "two encodings",
