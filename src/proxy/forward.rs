@@ -5,7 +5,7 @@ use http::header::{
     CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::head::named_by_connection;
@@ -132,6 +132,8 @@ fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Respon
             "the upstream answered with a status that no answer may have",
         ));
     }
+    // The client's hop has a version of its own; HTTP/1.0 would take its keep-alive and its framing away.
+    *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
     // With a transfer coding the length that stands beside it was never true (RFC 9112, section 6.3).
     let length_lies = headers.contains_key(TRANSFER_ENCODING);

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use super::reject::Rejection;
 use crate::config::Server;
@@ -128,6 +128,14 @@ fn host(parts: &Parts) -> Result<(), Rejection> {
         Err(Rejection::invalid_header(
             "there must be exactly one valid `Host`",
         ))
+    }
+}
+
+/// Makes HTTP/2's `:authority` the `Host` that it stands for.
+pub(super) fn name_host(parts: &mut Parts) {
+    let authority = parts.uri.authority().map(Authority::as_str);
+    if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(authority).ok()) {
+        parts.headers.insert(HOST, host);
     }
 }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -23,11 +23,15 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let tap = is_event_stream(answer.headers()).then(SseTap::default);
+    let tap = (record.names_model() && is_event_stream(answer.headers())).then(SseTap::default);
     answer.map(|body| Body::stream(Metered::new(body, idle, tap, record)))
 }
 
+/// Whether the body is an event stream that can be read: an encoded one passes unseen.
 fn is_event_stream(headers: &HeaderMap) -> bool {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return false;
+    }
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -120,8 +120,9 @@ impl Gate {
         trace: &Trace,
         record: &mut Record,
     ) -> Result<Response<Body>, Rejection> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         head::check(&parts, &self.settings)?;
+        head::name_host(&mut parts);
         let caller = identify::identify(&parts.headers, &self.keys)
             .inspect_err(|rejection| self.metrics.auth_failed(rejection.code().as_str()))?;
         record.caller(&caller);

@@ -280,6 +280,7 @@ impl From<SendError> for Rejection {
                 Code::UpstreamUnreachable,
                 "the upstream can't be reached; it has seen nothing of the call",
             ),
+            SendError::Body(_) => Self::new(Code::InvalidBody, "the body stalled or broke off"),
             SendError::Broken(_) => Self::new(
                 Code::UpstreamInvalid,
                 "the upstream broke the call off or answered with no HTTP",

@@ -86,6 +86,11 @@ impl Record {
         });
     }
 
+    /// Whether the call is one for a model. Others' event streams have no last event that the gate knows.
+    pub(super) fn names_model(&self) -> bool {
+        self.0.as_ref().is_some_and(|entry| entry.model.is_some())
+    }
+
     /// The call was let in: it counts as in flight until it is settled.
     pub(super) fn admitted(&mut self) {
         self.note(|entry| entry.in_flight = Some(entry.metrics.call_began(&entry.label)));

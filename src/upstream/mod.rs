@@ -101,6 +101,9 @@ pub enum SendError {
     /// No connection could be made: the upstream has seen nothing of the call.
     #[error("no connection to the upstream")]
     Unreachable(#[source] hyper_util::client::legacy::Error),
+    /// The request's own body failed: its client stalled or broke off.
+    #[error("the client's body failed on its way to the upstream")]
+    Body(#[source] hyper_util::client::legacy::Error),
     /// The connection broke, or what came back was no HTTP.
     #[error("the upstream broke the call off before its answer")]
     Broken(#[source] hyper_util::client::legacy::Error),
@@ -153,6 +156,7 @@ impl Upstream {
         let answer = match answer {
             Err(_) => Err(SendError::TimedOut(self.head_timeout)),
             Ok(Err(error)) if error.is_connect() => Err(SendError::Unreachable(error)),
+            Ok(Err(error)) if is_of_body(&error) => Err(SendError::Body(error)),
             Ok(Err(error)) => Err(SendError::Broken(error)),
             Ok(Ok(answer)) => Ok(answer),
         };
@@ -195,6 +199,12 @@ impl Base {
         parts.path_and_query = Some(whole);
         Ok(Uri::from_parts(parts)?)
     }
+}
+
+/// Whether hyper blames the body that it was to send.
+fn is_of_body(error: &hyper_util::client::legacy::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    cause.is_some_and(hyper::Error::is_user)
 }
 
 fn bearer(key: &SecretString) -> Result<HeaderValue, ConnectError> {

@@ -37,6 +37,13 @@ const IDLE: Duration = Duration::from_secs(4);
 /// How often an HTTP/2 connection is probed, so that a dead one is noticed.
 const H2_KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How much of one HTTP/2 answer may wait to be read by its client, in bytes.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// How much of all answers of an HTTP/2 connection may wait: enough for every call on it, so that clients that do not
+/// read can't stop the others. (hyper's adaptive window gives the connection no more than one stream.)
+const H2_CONNECTION_WINDOW: u32 = 96 * H2_STREAM_WINDOW;
+
 /// Several pooled clients for one upstream.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -53,7 +60,8 @@ impl Pool {
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(settings.max_idle_per_host)
                 .http2_only(settings.protocol == Protocol::H2c)
-                .http2_adaptive_window(true)
+                .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+                .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
                 .http2_keep_alive_interval(H2_KEEPALIVE)
                 .build(connector.clone());
             (client, Arc::new(AtomicUsize::new(0)))

@@ -8,6 +8,7 @@ mod forms;
 mod framing;
 mod h2_probes;
 mod headers;
+mod hops;
 mod logs;
 mod memory;
 mod passing;
