@@ -205,7 +205,7 @@ async fn surplus_connections_are_closed_at_once_and_places_come_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_ends_its_call_within_100_ms() {
+async fn a_client_that_goes_or_takes_its_stream_back_ends_its_call_within_100_ms() {
     let upstream = Upstream::start(|request| match request.body.len() {
         0..40 => vec![stream_head(), chunk(b"data: 1\n\n"), Step::Hang],
         _ => vec![Step::Hang],
@@ -213,6 +213,20 @@ async fn a_client_that_goes_ends_its_call_within_100_ms() {
     .await;
     let gateway = Gateway::start(upstream.addr).await;
     let silent = format!("{:60}", CHAT);
+    for body in [CHAT, &silent] {
+        let mut raw = Raw::connect(gateway.addr).await;
+        raw.send(
+            chat()
+                .replace(CHAT, body)
+                .replace(": 36", &format!(": {}", body.len())),
+        )
+        .await;
+        eventually("the call is upstream", || upstream.busy() == 1).await;
+        let start = tokio::time::Instant::now();
+        drop(raw);
+        upstream.idle().await;
+        assert!(start.elapsed() < ms(100), "{:?}", start.elapsed());
+    }
     for reset in [false, true] {
         for body in [CHAT, &silent] {
             let mut h2 = H2::connect(gateway.addr).await;

@@ -30,7 +30,6 @@ struct Shared {
     /// Which connection each call came on, and how.
     calls: Mutex<Vec<(usize, Version)>>,
     accepted: AtomicUsize,
-    open: AtomicUsize,
     busy: AtomicUsize,
     go: watch::Sender<bool>,
 }
@@ -44,7 +43,6 @@ impl Streams {
         let shared = Arc::new(Shared {
             calls: Mutex::default(),
             accepted: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             go: watch::Sender::new(false),
         });
@@ -78,11 +76,6 @@ impl Streams {
         self.shared.calls.lock().unwrap().clone()
     }
 
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.shared.open.load(Ordering::SeqCst)
-    }
-
     /// How many streams are under way.
     pub fn busy(&self) -> usize {
         self.shared.busy.load(Ordering::SeqCst)
@@ -108,7 +101,6 @@ impl Drop for Counted {
 impl Shared {
     async fn serve(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, h2: bool) {
         let number = self.accepted.fetch_add(1, Ordering::SeqCst);
-        self.open.fetch_add(1, Ordering::SeqCst);
         let shared = Arc::clone(&self);
         let service = service_fn(move |request| Arc::clone(&shared).answer(number, request));
         let stream = TokioIo::new(stream);
@@ -119,7 +111,6 @@ impl Shared {
         } else {
             http1::Builder::new().serve_connection(stream, service).await.ok();
         }
-        self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
     async fn answer(
