@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::drain::{OpenCall, Stage, Watch};
 use super::io::{Begun, Clock, Progress, Timed};
+use super::socket::Socket;
 use super::{Handler, Settings, TlsSource};
 use crate::body::{Body, BoxError};
 use crate::types::Peer;
@@ -70,9 +71,16 @@ impl<H: Handler> Serving<H> {
             addr: peer,
             secure: self.tls.is_some(),
         };
-        let ended = match self.tls.as_ref().map(|tls| tls.current()) {
-            None => self.plain(stream, peer, deadline).await,
-            Some(tls) => self.tls(TlsAcceptor::from(tls), stream, peer, deadline).await,
+        let (stream, lookout) = Socket::new(stream);
+        let serving = async {
+            match self.tls.as_ref().map(|tls| tls.current()) {
+                None => self.plain(stream, peer, deadline).await,
+                Some(tls) => self.tls(TlsAcceptor::from(tls), stream, peer, deadline).await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = serving => ended,
+            () = lookout.gone() => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.addr, error = %error, "a connection broke");
@@ -82,7 +90,7 @@ impl<H: Handler> Serving<H> {
     async fn tls(
         self,
         acceptor: TlsAcceptor,
-        stream: TcpStream,
+        stream: Socket,
         peer: Peer,
         deadline: Instant,
     ) -> Result<(), BoxError> {
@@ -104,7 +112,7 @@ impl<H: Handler> Serving<H> {
         .await
     }
 
-    async fn plain(self, mut stream: TcpStream, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
+    async fn plain(self, mut stream: Socket, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
         let mut watch = self.watch.clone();
         let front = tokio::select! {
             front = tokio::time::timeout_at(deadline, front(&mut stream)) => front??,
@@ -216,7 +224,7 @@ impl<H: Handler> Serving<H> {
 }
 
 /// Reads until it is clear whether HTTP/2's preface comes; gives what was read.
-async fn front(stream: &mut TcpStream) -> io::Result<Bytes> {
+async fn front(stream: &mut Socket) -> io::Result<Bytes> {
     let mut front = BytesMut::with_capacity(PREFACE.len());
     while front.len() < PREFACE.len() && PREFACE.starts_with(&front) {
         let left = PREFACE.len() - front.len();

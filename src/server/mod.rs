@@ -8,6 +8,7 @@ mod conn;
 mod cors;
 mod drain;
 mod io;
+mod socket;
 mod tls;
 
 use std::future::Future;

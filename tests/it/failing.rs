@@ -65,6 +65,22 @@ async fn a_client_that_leaves_before_the_head_ends_the_upstream_call_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_with_a_request_still_waiting_ends_the_upstream_call_all_the_same() {
+    let upstream = Upstream::start(|_| vec![stream_head(), chunk(b"data: 1\n\n"), Step::Hang]).await;
+    let gateway = Gateway::start(upstream.addr).await;
+    for behind in ["\r\n", "GET /v1/models HTTP/1.1\r\n", &chat()] {
+        let mut raw = Raw::connect(gateway.addr).await;
+        raw.send(chat() + behind).await;
+        raw.head().await.unwrap();
+        assert_eq!(upstream.busy(), 1);
+        let left = std::time::Instant::now();
+        drop(raw);
+        upstream.idle().await;
+        assert!(left.elapsed() < Duration::from_secs(2), "{:?}", left.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_breaks_off_breaks_the_clients_stream_off() {
     for reset in [false, true] {
         let go = Arc::new(Notify::new());
