@@ -17,8 +17,9 @@ use rustls_platform_verifier::Verifier;
 use secrecy::ExposeSecret;
 use tower::Service;
 
+use super::stall::Stalling;
 use crate::body::BoxError;
-use crate::config::{Pem, Protocol};
+use crate::config::{self, Pem, Protocol};
 
 /// How long TCP waits for an answer to a probe on an idle connection, and between two probes.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
@@ -73,10 +74,11 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, ConnectError>
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
     timeout: Duration,
+    write_timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(tls: &ClientConfig, protocol: Protocol, timeout: Duration) -> Self {
+    pub(super) fn new(tls: &ClientConfig, settings: &config::Upstream) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
@@ -85,15 +87,19 @@ impl Connector {
         let builder = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
             .https_or_http();
-        let inner = match protocol {
+        let inner = match settings.protocol {
             Protocol::Auto => builder.enable_all_versions().wrap_connector(http),
             Protocol::Http1 | Protocol::H2c => builder.enable_http1().wrap_connector(http),
         };
-        Self { inner, timeout }
+        Self {
+            inner,
+            timeout: settings.connect_timeout,
+            write_timeout: settings.idle_timeout,
+        }
     }
 }
 
-type Connection = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+type Connection = Stalling<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
 
 impl Service<Uri> for Connector {
     type Response = Connection;
@@ -106,6 +112,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
-        Box::pin(async move { connecting.await? })
+        let write_timeout = self.write_timeout;
+        Box::pin(async move { Ok(Stalling::new(connecting.await??, write_timeout)) })
     }
 }

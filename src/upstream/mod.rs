@@ -3,6 +3,7 @@
 mod catalogue;
 mod connect;
 mod pool;
+mod stall;
 
 use std::sync::Arc;
 use std::time::Duration;

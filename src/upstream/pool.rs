@@ -52,7 +52,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(settings: &config::Upstream, tls: &ClientConfig) -> Self {
-        let connector = Connector::new(tls, settings.protocol, settings.connect_timeout);
+        let connector = Connector::new(tls, settings);
         let client = |_| {
             let client = Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())

@@ -231,6 +231,27 @@ async fn an_answer_that_comes_before_the_body_is_passed_on_and_leaves_no_connect
 }
 
 #[tokio::test]
+async fn an_upstream_that_answers_early_and_then_neither_reads_nor_closes_is_given_up() {
+    let upstream = Upstream::start_early(|_| {
+        let mut steps = answer("413 Payload Too Large", JSON, b"{}");
+        steps.push(Step::Deaf(Duration::from_millis(1500)));
+        steps
+    })
+    .await;
+    let gateway = impatient(upstream.addr).await;
+    let body = format!(r#"{{"model":"acme/model","input":"{}"}}"#, "a".repeat(24_000_000));
+    let answer = gateway.post("/v1/embeddings", &body).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    eventually("the connection is closed", || upstream.open() == 0).await;
+    // What the system had taken already still comes; the rest does not.
+    assert!(
+        upstream.late() < body.len() / 2,
+        "{} bytes were still sent",
+        upstream.late()
+    );
+}
+
+#[tokio::test]
 async fn the_client_is_asked_for_its_body_only_when_it_may_call() {
     let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
     let gateway = Gateway::start(upstream.addr).await;

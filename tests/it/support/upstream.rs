@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,6 +62,8 @@ pub enum Step {
     Reset,
     /// Close the connection.
     Close,
+    /// Neither read nor close for so long, then read whatever comes and count it.
+    Deaf(Duration),
     /// Never go on; ends when the gate closes the connection.
     Hang,
 }
@@ -109,6 +112,7 @@ struct Shared {
     recorded: Mutex<Vec<Recorded>>,
     open: AtomicUsize,
     busy: AtomicUsize,
+    late: AtomicUsize,
 }
 
 /// The upstream; its tasks end with the test's runtime.
@@ -138,6 +142,7 @@ impl Upstream {
             recorded: Mutex::default(),
             open: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -172,6 +177,11 @@ impl Upstream {
     /// Waits until no answer is under way.
     pub async fn idle(&self) {
         eventually("the upstream has no call left", || self.busy() == 0).await;
+    }
+
+    /// How many bytes were read after a [`Step::Deaf`].
+    pub fn late(&self) -> usize {
+        self.shared.late.load(Ordering::SeqCst)
     }
 
     /// How many connections are open.
@@ -227,14 +237,14 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         };
         shared.recorded.lock().unwrap().push(request);
         let _busy = Counted::in_(&shared.busy);
-        if !play(&mut stream, steps).await || shared.answer_at_head {
+        if !play(&mut stream, steps, &shared.late).await || shared.answer_at_head {
             return;
         }
     }
 }
 
 /// Plays the steps; false when the connection is over.
-async fn play(stream: &mut TcpStream, steps: Vec<Step>) -> bool {
+async fn play(stream: &mut TcpStream, steps: Vec<Step>, late: &AtomicUsize) -> bool {
     for step in steps {
         let going = match step {
             Step::Write(bytes) => stream.write_all(&bytes).await.is_ok(),
@@ -254,6 +264,14 @@ async fn play(stream: &mut TcpStream, steps: Vec<Step>) -> bool {
                 false
             }
             Step::Close => false,
+            Step::Deaf(time) => {
+                tokio::time::sleep(time).await;
+                let mut piece = vec![0; 64 * 1024];
+                while let Ok(count @ 1..) = stream.read(&mut piece).await {
+                    late.fetch_add(count, Ordering::SeqCst);
+                }
+                false
+            }
             Step::Hang => {
                 closed(stream).await;
                 false
