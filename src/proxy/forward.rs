@@ -29,7 +29,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// Request headers that the gate drops or sets itself, beside the credentials. `trailer` announces what is dropped.
-const NOT_FORWARDED: [HeaderName; 8] = [
+const NOT_FORWARDED: [HeaderName; 11] = [
     HOST,
     CONTENT_LENGTH,
     EXPECT,
@@ -38,6 +38,10 @@ const NOT_FORWARDED: [HeaderName; 8] = [
     PROXY_AUTHORIZATION,
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-real-ip"),
+    // Some servers take these for the request line.
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
 ];
 
 /// Trailer fields that would change framing, credentials or cookies after the fact (RFC 9110, section 6.5.1).

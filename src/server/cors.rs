@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName,
-    RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, RETRY_AFTER,
 };
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
@@ -65,7 +65,10 @@ impl<H> WithCors<H> {
 
 impl<H: Handler> Handler for WithCors<H> {
     async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let Some(cors) = &self.cors else {
+        let asked = |name| request.headers().contains_key(name);
+        let by_browser =
+            asked(ORIGIN) && (request.method() != Method::OPTIONS || asked(ACCESS_CONTROL_REQUEST_METHOD));
+        let Some(cors) = self.cors.as_ref().filter(|_| by_browser) else {
             return self.inner.handle(peer, request).await;
         };
         let inner = service_fn(|request| async move {
