@@ -5,29 +5,27 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::drain::{OpenCall, Stage, Watch};
-use super::io::{Begun, Clock, Progress, Timed};
+use super::answer::{Answer, Answers};
+use super::drain::{Stage, Watch};
+use super::io::{Clock, Progress, Timed};
 use super::socket::Socket;
 use super::{Handler, Settings, TlsSource};
-use crate::body::{Body, BoxError};
+use crate::body::BoxError;
 use crate::types::Peer;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
@@ -35,6 +33,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Calls at once on one HTTP/2 connection: a busy client's limit of 200 and some more.
 const MAX_STREAMS: u32 = 256;
+
+/// What may wait to be sent on one HTTP/2 stream. A client has to take this much within the write timeout: the less it
+/// is, the slower a client may be before it counts as one that does not read.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// How often a silent HTTP/2 client is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -143,9 +145,11 @@ impl<H: Handler> Serving<H> {
         };
         let io = TokioIo::new(Box::pin(Timed::new(stream, front, Arc::clone(&progress), clock)));
         let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
+        let answers = Arc::new(Answers::default());
+        let written = Arc::clone(&answers);
         let service = service_fn(move |request: Request<Incoming>| {
             let call = (watch.call(), calls.begin());
-            let (handler, watch) = (handler.clone(), watch.clone());
+            let (handler, watch, answers) = (handler.clone(), watch.clone(), Arc::clone(&written));
             async move {
                 let http1 = request.version() < Version::HTTP_2;
                 let mut response = handler.handle(peer, request).await;
@@ -154,15 +158,18 @@ impl<H: Handler> Serving<H> {
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response.map(|body| Counted { body, call }))
+                Ok::<_, Infallible>(response.map(|body| Answer::new(body, call, &answers)))
             }
         });
         if h2 {
             let connection = self.http2().serve_connection(io, service);
             // A client hears at once that it should go: its streams finish, and it opens no more of them.
             let shut_down = http2::Connection::graceful_shutdown;
-            self.until_drained(pin!(connection), shut_down, Stage::Refusing, &progress)
-                .await
+            let connection = pin!(connection);
+            tokio::select! {
+                ended = self.until_drained(connection, shut_down, Stage::Refusing, &progress) => ended,
+                () = answers.give_up_untaken(write_timeout) => Ok(()),
+            }
         } else {
             let connection = self.http1().serve_connection(io, service);
             // A kept connection can only be told with an answer, so it stays until nobody waits for one.
@@ -187,6 +194,7 @@ impl<H: Handler> Serving<H> {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(self.settings.max_head).unwrap_or(u32::MAX))
             .adaptive_window(true)
             .keep_alive_interval(PING_EVERY);
@@ -254,34 +262,5 @@ where
 {
     fn execute(&self, task: F) {
         self.0.spawn(task);
-    }
-}
-
-pin_project! {
-    /// An answer's body that keeps its call counted until it falls.
-    struct Counted {
-        #[pin]
-        body: Body,
-        call: (OpenCall, Begun),
-    }
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

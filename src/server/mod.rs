@@ -3,12 +3,15 @@
 //! The accept loop and the choice of protocol are the gate's own, since the library's automatic server waits without
 //! bound for a client's first byte. HTTP itself is hyper's.
 
+mod answer;
 mod caps;
 mod conn;
 mod cors;
 mod drain;
 mod io;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::future::Future;

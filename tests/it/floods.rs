@@ -3,8 +3,7 @@
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
 use crate::support::h2::{
-    CONTINUATION, DATA, H2, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
-    frame, head,
+    CONTINUATION, DATA, H2, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, head,
 };
 use crate::support::upstream::{Step, Upstream, ok};
 
@@ -78,7 +77,8 @@ async fn whole_calls_that_are_reset_at_once_leave_nothing_upstream() {
 async fn a_head_without_end_ends_the_connection() {
     let (upstream, gateway) = gate().await;
     let mut h2 = H2::connect(gateway.addr).await;
-    h2.send(&frame(HEADERS, 0, 1, &block(&[(":method", "POST")]))).await;
+    h2.send(&frame(HEADERS, 0, 1, &block(&[(":method", "POST")])))
+        .await;
     let piece = frame(CONTINUATION, 0, 1, &block(&[("x", &"y".repeat(100))]));
     for _ in 0..10_000 {
         if !h2.pump(&piece).await {

@@ -4,6 +4,7 @@ mod bodies;
 mod cors;
 mod draining;
 mod failing;
+mod floods;
 mod forms;
 mod framing;
 mod h2_probes;

@@ -1,6 +1,7 @@
 //! HTTP/2 by hand: frames and header blocks that no proper client would send.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -114,6 +115,12 @@ impl H2 {
     /// Sends bytes; a server that has closed already is fine.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.ok();
+    }
+
+    /// Sends without reading; false when the server takes no more for a second or has closed.
+    pub async fn pump(&mut self, bytes: &[u8]) -> bool {
+        let sent = tokio::time::timeout(Duration::from_secs(1), self.stream.write_all(bytes)).await;
+        matches!(sent, Ok(Ok(())))
     }
 
     /// Opens a stream with a good chat call.
