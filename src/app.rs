@@ -30,6 +30,9 @@ use crate::upstream::{ConnectError, Upstreams, watch_catalogues};
 /// How many signals may wait; a person does not send more.
 const SIGNALS: usize = 8;
 
+/// How often what is no longer needed is forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+
 /// How long tasks have to fall after everything was told to.
 const FALL: Duration = Duration::from_secs(5);
 
@@ -193,6 +196,13 @@ impl App {
             Arc::clone(&self.upstreams),
             Arc::clone(&self.metrics),
         ));
+        let gate = Arc::clone(&self.gate);
+        tasks.in_background(async move {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                gate.tidy();
+            }
+        });
         if let Some(tls) = &self.tls {
             tasks.in_background(Arc::clone(tls).watch(LOOK_EVERY));
         }

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | ground | [`types`] |
 //! | tools | [`config`], [`metrics`], [`body`] |
-//! | nouns | [`token`], [`dialect`] |
+//! | nouns | [`token`], [`limit`], [`dialect`] |
 //! | the upstream | [`upstream`] |
 //! | a call | [`proxy`] |
 //! | operators | [`admin`] |
@@ -43,6 +43,7 @@ pub mod config;
 pub mod metrics;
 
 pub mod dialect;
+pub mod limit;
 pub mod token;
 
 pub mod upstream;

@@ -4,20 +4,20 @@
 //! has reached its bound of series counts everything further under `other` too, so that no client can grow it.
 
 mod labels;
+mod register;
 mod series;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-pub use labels::{CallLabels, KnownModels, ModelLabel, Outcome};
-pub use series::InFlight;
+use crate::types::AccountId;
+pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, Stage};
+use register::{OfStages, metrics};
 use series::Series;
+pub use series::{InFlight, SlotGauges};
 
 /// Bounds for a call's whole time, in seconds: calls take from a millisecond to half an hour.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -29,80 +29,63 @@ const FIRST_BYTE_BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
 ];
 
-/// All series of the gate. Cheap to share, never locked for longer than a look-up.
-pub struct Metrics {
-    registry: Registry,
-    models: KnownModels,
-    requests: Series<(CallLabels, Outcome, u16), IntCounterVec>,
-    durations: Series<CallLabels, HistogramVec>,
-    first_bytes: Series<CallLabels, HistogramVec>,
-    in_flight: Series<ModelLabel, IntGaugeVec>,
-    rejections: IntCounterVec,
-    auth_failures: IntCounterVec,
-    upstream_requests: Series<(Arc<str>, u16), IntCounterVec>,
+/// Bounds for the gate's own time, in seconds: microseconds where all is well, milliseconds where it is not.
+const OVERHEAD_BUCKETS: [f64; 13] = [
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.005,
+    0.025,
+    0.1,
+];
+
+metrics! {
+    /// Calls that ended, by how.
+    requests: Series<(CallLabels, Outcome, u16), IntCounterVec> =
+        "tidegate_requests_total", ["surface", "model", "outcome", "status"];
+    /// Time from the request head to the end of the answer's body.
+    durations: Series<CallLabels, HistogramVec> =
+        "tidegate_request_duration_seconds", ["surface", "model"], DURATION_BUCKETS;
+    /// Time from the request head to the first byte of the upstream's answer.
+    first_bytes: Series<CallLabels, HistogramVec> =
+        "tidegate_time_to_first_byte_seconds", ["surface", "model"], FIRST_BYTE_BUCKETS;
+    /// The gate's own time on a call, by part of the work.
+    overhead: OfStages<HistogramVec> =
+        "tidegate_overhead_seconds", ["stage"], OVERHEAD_BUCKETS;
+    /// Calls that were let in and have not ended.
+    in_flight: Series<ModelLabel, IntGaugeVec> =
+        "tidegate_in_flight_calls", ["model"];
+    /// Slots that calls hold.
+    slots_in_use: Series<(AccountId, ModelLabel), IntGaugeVec> =
+        "tidegate_concurrency_in_use", ["account", "model"];
+    /// Slots that there are, as they were when one was last asked for.
+    slot_limits: Series<(AccountId, ModelLabel), IntGaugeVec> =
+        "tidegate_concurrency_limit", ["account", "model"];
+    /// Tokens, as the answers of upstreams report them.
+    tokens: Series<(ModelLabel, Direction), IntCounterVec> =
+        "tidegate_tokens_total", ["model", "direction"];
+    /// Calls that went well and whose answer reported no usage.
+    unmetered: IntCounterVec =
+        "tidegate_unmetered_calls_total", ["surface"];
+    /// Answers that the gate itself made, by code.
+    rejections: IntCounterVec =
+        "tidegate_rejections_total", ["code"];
+    /// Credentials that were refused, by code.
+    auth_failures: IntCounterVec =
+        "tidegate_auth_failures_total", ["code"];
+    /// Requests to an upstream, by its answer's status (0: it gave none).
+    upstream_requests: Series<(Arc<str>, u16), IntCounterVec> =
+        "tidegate_upstream_requests_total", ["upstream", "status"];
 }
 
 impl Metrics {
-    /// Registers every series.
-    ///
-    /// # Errors
-    /// A name or label is malformed or taken twice, which is a mistake in this file.
-    pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        build_info(&registry)?;
-        Ok(Self {
-            models: KnownModels::default(),
-            requests: Series::new(counter(
-                &registry,
-                "tidegate_requests_total",
-                "Calls that ended, by how.",
-                &["surface", "model", "outcome", "status"],
-            )?),
-            durations: Series::new(histogram(
-                &registry,
-                "tidegate_request_duration_seconds",
-                "Time from the request head to the end of the answer's body.",
-                (&["surface", "model"], &DURATION_BUCKETS),
-            )?),
-            first_bytes: Series::new(histogram(
-                &registry,
-                "tidegate_time_to_first_byte_seconds",
-                "Time from the request head to the first byte of the upstream's answer.",
-                (&["surface", "model"], &FIRST_BYTE_BUCKETS),
-            )?),
-            in_flight: Series::new(registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "tidegate_in_flight_calls",
-                        "Calls that were let in and have not ended.",
-                    ),
-                    &["model"],
-                )?,
-            )?),
-            rejections: counter(
-                &registry,
-                "tidegate_rejections_total",
-                "Answers that the gate itself made, by code.",
-                &["code"],
-            )?,
-            auth_failures: counter(
-                &registry,
-                "tidegate_auth_failures_total",
-                "Credentials that were refused, by code.",
-                &["code"],
-            )?,
-            upstream_requests: Series::new(counter(
-                &registry,
-                "tidegate_upstream_requests_total",
-                "Requests to an upstream, by its answer's status (0: it gave none).",
-                &["upstream", "status"],
-            )?),
-            registry,
-        })
-    }
-
     /// The models that may be label values.
     pub fn models(&self) -> &KnownModels {
         &self.models
@@ -122,6 +105,28 @@ impl Metrics {
     /// A call was let in: it counts as in flight until the guard falls.
     pub fn call_began(&self, model: &ModelLabel) -> InFlight {
         InFlight::raise(self.in_flight.with(model))
+    }
+
+    /// The gauges of an account's slots for a model. Models that are not told apart have no limit in common.
+    pub fn slots(&self, account: &AccountId, model: &ModelLabel) -> SlotGauges {
+        let labels = (account.clone(), model.clone());
+        let limit = (!model.is_other()).then(|| self.slot_limits.with(&labels));
+        SlotGauges::new(self.slots_in_use.with(&labels), limit)
+    }
+
+    /// A call has used so many tokens.
+    pub fn tokens_used(&self, model: &ModelLabel, direction: Direction, count: u64) {
+        self.tokens.with(&(model.clone(), direction)).inc_by(count);
+    }
+
+    /// A call on `surface` went well and reported no usage.
+    pub fn unmetered(&self, surface: &'static str) {
+        self.unmetered.with_label_values(&[surface]).inc();
+    }
+
+    /// The gate itself worked on a call for `took`.
+    pub fn worked(&self, stage: Stage, took: Duration) {
+        self.overhead.of(stage).observe(took.as_secs_f64());
     }
 
     /// The gate itself answered with `code`.
@@ -154,38 +159,18 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn build_info(registry: &Registry) -> prometheus::Result<()> {
+/// A registry with what every process shows.
+fn registry() -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+
     let opts = Opts::new("tidegate_build_info", "The running version; always 1.")
         .const_label("version", env!("CARGO_PKG_VERSION"))
         .const_label("revision", option_env!("TIDEGATE_REVISION").unwrap_or("unknown"));
-    registered(registry, Gauge::with_opts(opts)?)?.set(1.0);
-    Ok(())
-}
-
-fn counter(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-fn histogram(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    (labels, buckets): (&[&str], &[f64]),
-) -> prometheus::Result<HistogramVec> {
-    registered(
-        registry,
-        HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?,
-    )
-}
-
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
+    let running = Gauge::with_opts(opts)?;
+    running.set(1.0);
+    registry.register(Box::new(running))?;
+    Ok(registry)
 }
 
 #[cfg(test)]

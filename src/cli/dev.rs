@@ -14,7 +14,7 @@ use super::args::DevArgs;
 use super::banner::Banner;
 use super::credentials::Credentials;
 use crate::app::{App, Signals};
-use crate::config::{Account, AccountKey, Admin, Config, Env, Models, ProcessEnv, Server, Upstream};
+use crate::config::{Account, AccountKey, Admin, Config, Env, Limits, Models, ProcessEnv, Server, Upstream};
 use crate::simulate::{Knobs, Simulator};
 use crate::types::{AccountId, KeyName, SystemClock};
 
@@ -117,6 +117,7 @@ fn config(arguments: &DevArgs, credentials: &Credentials, upstream: Upstream) ->
             token: Some(credentials.admin_token.clone()),
         },
         upstream,
+        limits: Limits::default(),
         models: Models::default(),
         accounts: account.into_iter().collect(),
     }

@@ -7,6 +7,7 @@ mod accounts;
 mod checks;
 mod env;
 mod format;
+mod limits;
 mod mistake;
 mod node;
 mod pem;
@@ -21,7 +22,8 @@ use std::path::Path;
 pub use env::{Env, ProcessEnv};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use settings::{
-    Account, AccountKey, Admin, Config, Cors, Models, Pem, Protocol, Server, Tls, Upstream, UpstreamRoute,
+    Account, AccountKey, Admin, Config, Cors, LimitOverride, Limits, Models, Pem, Protocol, Server, Tls,
+    Upstream, UpstreamRoute,
 };
 
 use reader::Section;

@@ -239,10 +239,14 @@ impl<'a> Section<'a> {
 
     /// Notes a mistake if `name` was asked for and was never there.
     pub(super) fn require(&self, name: &str, expected: &str) {
-        let key = self.key(name);
-        if self.reading.place(&key).is_none() {
-            self.reading.missing(key, &self.path, expected);
+        if !self.was_given(name) {
+            self.reading.missing(self.key(name), &self.path, expected);
         }
+    }
+
+    /// Whether `name` was asked for and was there.
+    pub(super) fn was_given(&self, name: &str) -> bool {
+        self.reading.place(&self.key(name)).is_some()
     }
 
     /// `true` or `false`.

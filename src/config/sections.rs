@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::accounts;
 use super::format;
+use super::limits;
 use super::pem;
 use super::reader::Section;
 use super::settings::{Admin, Config, Cors, Models, Pem, Protocol, Server, Tls, Upstream, UpstreamRoute};
@@ -37,6 +38,7 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
     let admin = root.section("admin").map(admin).unwrap_or_default();
     let default = || Upstream::at(Uri::from_static(DEFAULT_UPSTREAM));
     let upstream = root.section("upstream").map(upstream).unwrap_or_else(default);
+    let limits = root.section("limits").map(limits::read).unwrap_or_default();
     let models = root.section("models").map(models).unwrap_or_default();
     let accounts = accounts::read(root.sections("account"));
     root.finish();
@@ -44,6 +46,7 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
         server,
         admin,
         upstream,
+        limits,
         models,
         accounts,
     }

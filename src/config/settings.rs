@@ -22,6 +22,8 @@ pub struct Config {
     pub admin: Admin,
     /// The inference API behind the gate.
     pub upstream: Upstream,
+    /// How much at once, and how fast.
+    pub limits: Limits,
     /// What is known of models.
     pub models: Models,
     /// The customers and their keys.
@@ -182,6 +184,50 @@ pub struct UpstreamRoute {
     pub openai_prefix: Option<String>,
     /// The gate's own key there; absent sends none.
     pub api_key: Option<SecretString>,
+}
+
+/// `[limits]`: how much at once and how fast, per account and model.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Calls at once.
+    pub concurrency_per_model: usize,
+    /// How long a call waits for one of them to end; zero refuses at once.
+    pub max_wait: Duration,
+    /// Calls a minute; 0 is off.
+    pub requests_per_minute: u32,
+    /// Tokens a minute; 0 is off.
+    pub tokens_per_minute: u64,
+    /// Other limits for some calls.
+    pub overrides: Vec<LimitOverride>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrency_per_model: 200,
+            max_wait: Duration::ZERO,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
+            overrides: Vec::new(),
+        }
+    }
+}
+
+/// `[[limits.override]]`: other limits for the calls that it names.
+#[derive(Debug, Clone, Default)]
+pub struct LimitOverride {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only those with a key of this name. What it limits is counted for the key alone.
+    pub key: Option<KeyName>,
+    /// Only those for these models.
+    pub model: Option<ModelPattern>,
+    /// Calls at once.
+    pub concurrency: Option<usize>,
+    /// Calls a minute; 0 is off.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens a minute; 0 is off.
+    pub tokens_per_minute: Option<u64>,
 }
 
 /// `[models]`: what is known of models.

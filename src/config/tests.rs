@@ -91,6 +91,21 @@ fn every_built_key_reaches_its_setting() {
         [[upstream.route]]
         models = ["*"]
         base_url = "http://10.0.0.8"
+        [limits]
+        concurrency_per_model = 15
+        max_wait = "16s"
+        requests_per_minute = 17
+        tokens_per_minute = 18
+        [[limits.override]]
+        account = "di:1"
+        key = "auto"
+        model = "acme/*"
+        concurrency = 19
+        requests_per_minute = 0
+        tokens_per_minute = 20
+        [[limits.override]]
+        model = "acme/model"
+        tokens_per_minute = 0
         [models.alias]
         "old/model" = "new/model"
         [[account]]
@@ -122,23 +137,6 @@ fn each_mistake_is_named_with_its_key_and_line() {
 #[test]
 fn what_a_later_version_has_is_checked_before_it_is_refused() {
     for (section, line, wrong) in [
-        ("[limits]", "max_wait = \"5\"", "limits.max_wait"),
-        ("[limits]", "max_wiat = \"5s\"", "limits.max_wiat"),
-        (
-            "[limits]",
-            "requests_per_minute = -1",
-            "limits.requests_per_minute",
-        ),
-        (
-            "[[limits.override]]",
-            "concurency = 5",
-            "limits.override[0].concurency",
-        ),
-        (
-            "[[limits.override]]",
-            "account = \"a b\"",
-            "limits.override[0].account",
-        ),
         (
             "[limits.shared]",
             "on_outage = \"panic\"",
@@ -285,9 +283,9 @@ fn an_override_that_can_not_be_is_named_with_its_variable() {
             "models.alias.\"a\" (from TIDEGATE__MODELS__ALIAS__A): can't be overridden",
         ),
         (
-            "TIDEGATE__LIMITS__MAX_WAIT",
-            "1s",
-            "limits.max_wait (from TIDEGATE__LIMITS__MAX_WAIT): limits are not in this version",
+            "TIDEGATE__BUDGET__UNPRICED",
+            "deny",
+            "budget.unpriced (from TIDEGATE__BUDGET__UNPRICED): spending limits are not in this version",
         ),
         ("TIDEGATE__", "x", "the file (from TIDEGATE__): names no key"),
     ] {

@@ -6,12 +6,11 @@ use std::net::IpAddr;
 use super::format::duration;
 use super::node::Value;
 use super::reader::Section;
-use crate::types::{AccountId, ModelPattern};
+use crate::types::AccountId;
 
 /// The greatest whole number that a key of a later version takes.
 const MAX_INTEGER: usize = 1_000_000_000;
 
-const LIMITS: &str = "limits";
 const SHARED_LIMITS: &str = "limits over a fleet";
 const SPENDING_LIMITS: &str = "spending limits";
 const PRICES: &str = "prices";
@@ -34,7 +33,6 @@ enum Kind {
     Duration,
     Durations,
     Account,
-    Models,
     Networks,
     Choice(&'static [&'static str]),
     AutoOrBoolean,
@@ -76,16 +74,6 @@ const fn row_accepting_default(
 }
 
 const UNBUILT: &[Row] = &[
-    row("limits.concurrency_per_model", Kind::Integer, "200", LIMITS),
-    row("limits.max_wait", Kind::Duration, r#""0s""#, LIMITS),
-    row("limits.requests_per_minute", Kind::Integer, "0", LIMITS),
-    row("limits.tokens_per_minute", Kind::Integer, "0", LIMITS),
-    row("limits.override[].account", Kind::Account, "", LIMITS),
-    row("limits.override[].key", Kind::Text, "", LIMITS),
-    row("limits.override[].model", Kind::Models, "", LIMITS),
-    row("limits.override[].concurrency", Kind::Integer, "", LIMITS),
-    row("limits.override[].requests_per_minute", Kind::Integer, "", LIMITS),
-    row("limits.override[].tokens_per_minute", Kind::Integer, "", LIMITS),
     row("limits.shared.url", Kind::Text, "", SHARED_LIMITS),
     row(
         "limits.shared.on_outage",
@@ -280,10 +268,6 @@ fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
         Kind::Account => {
             let expected = "an account id, such as `di:1000000000000`";
             section.parsed(name, expected, |text| AccountId::parse(text).ok());
-        }
-        Kind::Models => {
-            let expected = "a model name, or the beginning of one and `*`";
-            section.parsed(name, expected, |text| ModelPattern::parse(text).ok());
         }
         Kind::Choice(choices) => {
             let expected = format!("one of `{}`", choices.join("`, `"));

@@ -38,6 +38,53 @@ impl Outcome {
     }
 }
 
+/// Which way tokens went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the model.
+    Input,
+    /// From the model.
+    Output,
+}
+
+impl Direction {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
+/// A part of the gate's own work on a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// From the request's head to a known caller.
+    Identify,
+    /// From there to a call that was read and let in, without the wait for its body and for a slot.
+    Admit,
+    /// Building the upstream's request, and the client's head out of the upstream's.
+    ForwardHead,
+    /// The end of a call.
+    Settle,
+}
+
+impl Stage {
+    /// Every stage, in the order of a call.
+    pub const ALL: [Self; 4] = [Self::Identify, Self::Admit, Self::ForwardHead, Self::Settle];
+
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::Admit => "admit",
+            Self::ForwardHead => "forward_head",
+            Self::Settle => "settle",
+        }
+    }
+}
+
 /// A model as a label value: a known name without its version, or `other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelLabel(Arc<str>);
@@ -46,6 +93,11 @@ impl ModelLabel {
     /// Every model that nothing vouches for.
     pub fn other() -> Self {
         Self("other".into())
+    }
+
+    /// Whether it stands for models that are not told apart.
+    pub fn is_other(&self) -> bool {
+        &*self.0 == "other"
     }
 
     /// No model at all: a call that names none.

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus::IntGauge;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
-use super::labels::{CallLabels, ModelLabel, Outcome};
+use super::labels::{CallLabels, Direction, ModelLabel, Outcome};
+use crate::types::AccountId;
 
 /// The most series of one metric; what comes after is counted under `other`.
 const MAX_SERIES: usize = 2_000;
@@ -114,6 +115,52 @@ impl Labels for (Arc<str>, u16) {
 
     fn folded(&self) -> Self {
         ("other".into(), self.1)
+    }
+}
+
+impl Labels for (AccountId, ModelLabel) {
+    fn values(&self) -> Vec<String> {
+        vec![self.0.as_str().to_owned(), self.1.as_str().to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        (AccountId::other(), ModelLabel::other())
+    }
+}
+
+impl Labels for (ModelLabel, Direction) {
+    fn values(&self) -> Vec<String> {
+        vec![self.0.as_str().to_owned(), self.1.as_str().to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        (ModelLabel::other(), self.1)
+    }
+}
+
+/// The gauges of one account's slots for one model.
+#[derive(Debug, Clone)]
+pub struct SlotGauges {
+    in_use: IntGauge,
+    /// Absent where the series stands for several limits.
+    limit: Option<IntGauge>,
+}
+
+impl SlotGauges {
+    pub(super) fn new(in_use: IntGauge, limit: Option<IntGauge>) -> Self {
+        Self { in_use, limit }
+    }
+
+    /// A slot is taken until the guard falls.
+    pub fn take(&self) -> InFlight {
+        InFlight::raise(self.in_use.clone())
+    }
+
+    /// Says how many slots there are.
+    pub fn set_limit(&self, limit: usize) {
+        if let Some(gauge) = &self.limit {
+            gauge.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        }
     }
 }
 

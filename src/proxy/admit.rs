@@ -1,30 +1,112 @@
 //! May this call go? Nothing goes upstream that was not let in here.
 
+use http::HeaderMap;
+
 use super::reject::Rejection;
 use crate::dialect::{Call, Route, Surface};
+use crate::limit::{Admitted, Asked, LimitError, Limits};
+use crate::metrics::ModelLabel;
 use crate::token::Caller;
+use crate::types::ModelName;
 
 /// The header that asks for a call's answer to be sent elsewhere.
 const X_TIDEGATE_WEBHOOK: &str = "x-tidegate-webhook";
 
-/// Checks that `caller` may use `route` at all.
+/// Checks what the head alone decides: whether `caller` may use `route` at all, and whether this version can.
 ///
 /// # Errors
-/// `unknown_route` for the upstream's account routes, unless the account manages.
-pub(super) fn route(caller: &Caller, route: &Route) -> Result<(), Rejection> {
-    if route.surface() == Surface::Management && !caller.management {
+/// `unknown_route` for the upstream's account routes, unless the account manages; `not_in_this_version` for what waits
+/// for its feature.
+pub(super) fn route(caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Rejection> {
+    let surface = route.surface();
+    if surface == Surface::Management && !caller.management {
         return Err(Rejection::unknown_route());
+    }
+    if surface == Surface::ScopedJwt {
+        return Err(Rejection::not_in_this_version("scoped tokens are"));
+    }
+    if surface == Surface::Jobs {
+        return Err(Rejection::not_in_this_version("jobs are"));
+    }
+    if headers.contains_key(X_TIDEGATE_WEBHOOK) {
+        return Err(Rejection::not_in_this_version("webhooks are"));
     }
     Ok(())
 }
 
-/// Checks that this version can do what `call` asks for.
+/// Checks what the body decides: whether this version can do what `call` asks for.
 ///
 /// # Errors
-/// `not_in_this_version` for a call whose answer is to be sent elsewhere.
+/// `not_in_this_version` for a webhook in the body.
 pub(super) fn call(call: &Call) -> Result<(), Rejection> {
-    if call.webhook() || call.headers().contains_key(X_TIDEGATE_WEBHOOK) {
+    if call.webhook() {
         return Err(Rejection::not_in_this_version("webhooks are"));
     }
     Ok(())
+}
+
+/// Lets a call in under the limits of its model, the first where it names several, or says why not. A call that names
+/// no model has no limit.
+///
+/// Waits for a slot if the settings say so; dropping the future gives everything back.
+///
+/// # Errors
+/// `rate_limited`, `too_many_requests` or `too_many_tokens`.
+pub(super) async fn limits(
+    limits: &Limits,
+    caller: &Caller,
+    model: Option<&ModelName>,
+    label: &ModelLabel,
+) -> Result<Option<Admitted>, Rejection> {
+    let Some(model) = model else { return Ok(None) };
+    let asked = Asked {
+        account: &caller.account,
+        key: &caller.key,
+        model,
+    };
+    Ok(Some(limits.admit(asked, label).await?))
+}
+
+impl From<LimitError> for Rejection {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::Concurrency {
+                limit,
+                waited,
+                queue_full,
+            } => {
+                let ended = match (queue_full, waited.as_millis()) {
+                    (true, _) => "and too many calls wait already".to_owned(),
+                    (false, 0) => "none is free".to_owned(),
+                    (false, waited) => format!("none came free in {waited} ms of waiting"),
+                };
+                Self::rate_limited(format!(
+                    "Rate limited: {limit} calls at once are allowed for this account and model, all are in flight, \
+                     {ended}; try again when one has ended"
+                ))
+            }
+            LimitError::Requests { limit, wait } => Self::too_many_requests(
+                format!(
+                    "Rate limited: {limit} requests a minute are allowed for this account and model, none is left; \
+                     try again in {} s",
+                    seconds(wait)
+                ),
+                seconds(wait),
+            ),
+            LimitError::Tokens { limit, used, wait } => Self::too_many_tokens(
+                format!(
+                    "Rate limited: {limit} tokens a minute are allowed for this account and model, {used} were used in \
+                     the last 60 s; try again in {} s",
+                    seconds(wait)
+                ),
+                seconds(wait),
+            ),
+        }
+    }
+}
+
+/// Whole seconds, so that waiting for them is waiting long enough.
+fn seconds(wait: std::time::Duration) -> u32 {
+    let rounded = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
 }

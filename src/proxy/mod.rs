@@ -1,7 +1,7 @@
 //! A call, from the request's head to the last byte of the answer.
 //!
 //! [`Gate::handle`] is the whole story: who calls ([`identify`]), what is asked ([`Call::read`]), may it go
-//! ([`admit`]), send it ([`forward`]), pass the answer on and watch it ([`meter`]), and when it has ended, whichever
+//! ([`admit`]: what it holds from then on is in its [`Record`]), send it ([`forward`]), pass the answer on and watch it ([`meter`]), and when it has ended, whichever
 //! way, write it down ([`settle`]). A no of the gate itself is a [`Rejection`] ([`reject`]).
 //!
 //! The future of a call is dropped when its client goes, at whichever `.await` it stands, and so is the body of its
@@ -12,7 +12,8 @@ mod forward;
 mod head;
 mod identify;
 mod meter;
-mod own;
+mod own_time;
+mod rate_limit;
 mod reject;
 mod settle;
 mod trace;
@@ -23,13 +24,14 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::config::{Config, Server};
-use crate::dialect::{Call, Family, ReadLimits, Route};
-use crate::metrics::{Metrics, Outcome};
+use crate::dialect::{Call, Family, ReadLimits, Route, Surface};
+use crate::limit::{Admitted, Limits};
+use crate::metrics::{Metrics, Outcome, Stage};
 use crate::token::KeyRing;
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
@@ -45,6 +47,7 @@ pub struct Gate {
     keys: KeyRing,
     aliases: HashMap<ModelName, ModelName>,
     upstreams: Arc<Upstreams>,
+    limits: Limits,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -62,6 +65,7 @@ impl Gate {
             keys: KeyRing::new(&config.accounts),
             aliases: config.models.alias.clone(),
             upstreams,
+            limits: Limits::new(&config.limits, &metrics),
             metrics,
             clock,
         }
@@ -89,6 +93,11 @@ impl Gate {
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Forgets what no call needs any more. To be called now and then, for memory's sake only.
+    pub fn tidy(&self) {
+        self.limits.forget_idle();
     }
 
     /// Runs `answer` between the first and the last word on a call: its ids, its record, and what becomes of a no.
@@ -125,37 +134,48 @@ impl Gate {
         head::name_host(&mut parts);
         let caller = identify::identify(&parts.headers, &self.keys)
             .inspect_err(|rejection| self.metrics.auth_failed(rejection.code().as_str()))?;
-        record.caller(&caller);
+        record.identified(&caller);
         let route = Route::of(&parts.method, &parts.uri)?;
         record.surface(route.surface());
-        admit::route(&caller, &route)?;
-        if let Some(answer) = own::answer(&route)? {
-            record.status(answer.status().as_u16());
+        admit::route(&caller, &route, &parts.headers)?;
+        if route.surface() == Surface::RateLimit {
+            record.status(StatusCode::OK.as_u16());
             record.settle(Outcome::Completed);
-            return Ok(answer);
+            return Ok(rate_limit::answer(&caller, &self.limits));
         }
-        let call = Call::read(route, parts, body, self.read_limits()).await?;
-        if let Some(model) = call.models().first() {
-            record.model(model);
-        }
-        self.answer(peer, call.serve_aliases(&self.aliases), trace, record)
-            .await
+        let admitting = async {
+            let call = Call::read(route, parts, body, self.read_limits()).await?;
+            if let Some(model) = call.models().first() {
+                record.model(model);
+            }
+            admit::call(&call)?;
+            let call = call.serve_aliases(&self.aliases);
+            let model = call.models().first();
+            let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
+            Ok::<_, Rejection>((call, admitted))
+        };
+        let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, admitting).await?;
+        self.answer(peer, (call, admitted), trace, record).await
     }
 
-    /// Lets a call in, sends it, and hands its answer to the meter.
+    /// Sends a call that was let in, and hands its answer to the meter.
     async fn answer(
         &self,
         peer: Peer,
-        call: Call,
+        (call, admitted): (Call, Option<Admitted>),
         trace: &Trace,
         record: &mut Record,
     ) -> Result<Response<Body>, Rejection> {
-        admit::call(&call)?;
-        record.admitted();
+        let rate_limit = admitted.as_ref().map(rate_limit::Fields::of);
+        record.admitted(admitted);
         let upstream = self.upstreams.serving(call.models());
         record.upstream(upstream.name());
-        let answer = forward::send(upstream, call, peer, trace).await?;
+        let sending = forward::send(upstream, call, peer, trace);
+        let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
+        if let Some(fields) = rate_limit {
+            fields.set(answer.headers_mut());
+        }
         Ok(meter::watched(answer, upstream.idle_timeout(), record.take()))
     }
 

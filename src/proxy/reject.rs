@@ -42,6 +42,12 @@ pub enum Code {
     UnsupportedEncoding,
     /// The head is longer than allowed.
     HeadTooLarge,
+    /// As many calls are in flight as may be.
+    RateLimited,
+    /// The requests of this minute are used up.
+    TooManyRequests,
+    /// The tokens of the last minute are over the limit.
+    TooManyTokens,
     /// No connection to the upstream: it has seen nothing.
     UpstreamUnreachable,
     /// What the upstream sent is no answer.
@@ -58,7 +64,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table in the README.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::MissingCredentials,
         Self::InvalidCredentials,
         Self::InvalidBody,
@@ -70,6 +76,9 @@ impl Code {
         Self::BodyTooLarge,
         Self::UnsupportedEncoding,
         Self::HeadTooLarge,
+        Self::RateLimited,
+        Self::TooManyRequests,
+        Self::TooManyTokens,
         Self::UpstreamUnreachable,
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
@@ -104,6 +113,9 @@ impl Code {
             | Self::BodyTooLarge
             | Self::UnsupportedEncoding
             | Self::HeadTooLarge
+            | Self::RateLimited
+            | Self::TooManyRequests
+            | Self::TooManyTokens
             | Self::Draining
             | Self::NotInThisVersion
             | Self::Internal => Outcome::Rejected,
@@ -115,6 +127,7 @@ impl Code {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -127,6 +140,7 @@ impl Code {
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::NOT_FOUND => "not_found_error",
             StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::GATEWAY_TIMEOUT => "timeout_error",
             StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
             status if status.is_server_error() => "api_error",
@@ -134,7 +148,7 @@ impl Code {
         }
     }
 
-    /// Code, status and, where trying again soon can help, after how many seconds.
+    /// Code, status and, where trying again soon can help, after how many seconds if the refusal knows no better.
     fn row(self) -> (&'static str, StatusCode, Option<u32>) {
         match self {
             Self::MissingCredentials => ("missing_credentials", StatusCode::UNAUTHORIZED, None),
@@ -152,6 +166,9 @@ impl Code {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 None,
             ),
+            Self::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            Self::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, Some(1)),
+            Self::TooManyTokens => ("too_many_tokens", StatusCode::TOO_MANY_REQUESTS, Some(1)),
             Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY, None),
             Self::UpstreamInvalid => ("upstream_invalid", StatusCode::BAD_GATEWAY, None),
             Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, None),
@@ -168,6 +185,7 @@ pub struct Rejection {
     code: Code,
     message: Cow<'static, str>,
     allow: Option<&'static str>,
+    retry_after: Option<u32>,
     detail: Option<BoxError>,
 }
 
@@ -177,6 +195,7 @@ impl Rejection {
             code,
             message: message.into(),
             allow: None,
+            retry_after: code.row().2,
             detail: None,
         }
     }
@@ -213,6 +232,23 @@ impl Rejection {
 
     pub(super) fn unknown_route() -> Self {
         Self::new(Code::UnknownRoute, "there is no such route here")
+    }
+
+    pub(super) fn rate_limited(message: String) -> Self {
+        Self::new(Code::RateLimited, message)
+    }
+
+    pub(super) fn too_many_requests(message: String, retry_after: u32) -> Self {
+        Self::new(Code::TooManyRequests, message).retried_after(retry_after)
+    }
+
+    pub(super) fn too_many_tokens(message: String, retry_after: u32) -> Self {
+        Self::new(Code::TooManyTokens, message).retried_after(retry_after)
+    }
+
+    fn retried_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     pub(super) fn upstream_invalid(message: &'static str) -> Self {
@@ -263,7 +299,7 @@ impl Rejection {
         let mut response = body::json(self.code.status(), &value);
         let headers = response.headers_mut();
         headers.insert(X_TIDEGATE_ERROR, HeaderValue::from_static(code));
-        if let Some(seconds) = self.code.row().2 {
+        if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self.allow {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dialect::Surface;
-use crate::metrics::{CallLabels, InFlight, Metrics, ModelLabel, Outcome};
+use crate::limit::Admitted;
+use crate::metrics::{CallLabels, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::token::Caller;
 use crate::types::{ModelName, Peer, RequestId};
 
@@ -34,6 +35,7 @@ struct Entry {
     label: ModelLabel,
     upstream: Option<Arc<str>>,
     in_flight: Option<InFlight>,
+    admitted: Option<Admitted>,
     status: Option<u16>,
     code: Option<&'static str>,
     first_byte: Option<Duration>,
@@ -59,6 +61,7 @@ impl Record {
             label: ModelLabel::none(),
             upstream: None,
             in_flight: None,
+            admitted: None,
             status: None,
             code: None,
             first_byte: None,
@@ -69,10 +72,6 @@ impl Record {
     /// Hands the entry on; what stays behind says nothing when it is dropped.
     pub(super) fn take(&mut self) -> Self {
         Self(self.0.take())
-    }
-
-    pub(super) fn caller(&mut self, caller: &Arc<Caller>) {
-        self.note(|entry| entry.caller = Some(Arc::clone(caller)));
     }
 
     pub(super) fn surface(&mut self, surface: Surface) {
@@ -91,9 +90,26 @@ impl Record {
         self.0.as_ref().is_some_and(|entry| entry.model.is_some())
     }
 
-    /// The call was let in: it counts as in flight until it is settled.
-    pub(super) fn admitted(&mut self) {
-        self.note(|entry| entry.in_flight = Some(entry.metrics.call_began(&entry.label)));
+    /// The call was let in: it counts as in flight, and keeps what it holds, until it is settled.
+    pub(super) fn admitted(&mut self, admitted: Option<Admitted>) {
+        self.note(|entry| {
+            entry.in_flight = Some(entry.metrics.call_began(&entry.label));
+            entry.admitted = admitted;
+        });
+    }
+
+    /// The model as a label value; none before it is known.
+    pub(super) fn label(&self) -> ModelLabel {
+        let label = self.0.as_ref().map(|entry| entry.label.clone());
+        label.unwrap_or_else(ModelLabel::none)
+    }
+
+    /// The caller is known, as of now.
+    pub(super) fn identified(&mut self, caller: &Arc<Caller>) {
+        self.note(|entry| {
+            entry.caller = Some(Arc::clone(caller));
+            entry.metrics.worked(Stage::Identify, entry.started.elapsed());
+        });
     }
 
     pub(super) fn upstream(&mut self, name: &Arc<str>) {
@@ -156,7 +172,8 @@ impl Entry {
     }
 
     fn settle(self, outcome: Outcome) {
-        let took = self.started.elapsed();
+        let ended = Instant::now();
+        let took = ended - self.started;
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.metrics.call_ended(&self.labels(), outcome, status, took);
         tracing::info!(
@@ -177,5 +194,6 @@ impl Entry {
             sent_bytes = self.sent,
             "call"
         );
+        self.metrics.worked(Stage::Settle, ended.elapsed());
     }
 }

@@ -21,7 +21,9 @@ use crate::types::Peer;
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The headers of answers that scripts may read beside the few that they always may.
-const EXPOSED: [HeaderName; 3] = [
+const EXPOSED: [HeaderName; 5] = [
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-tidegate-error"),
     RETRY_AFTER,

@@ -29,6 +29,11 @@ impl AccountId {
         }
     }
 
+    /// All accounts that are not told apart.
+    pub fn other() -> Self {
+        Self("other".into())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

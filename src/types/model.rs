@@ -64,6 +64,21 @@ impl ModelName {
         self.0.split_once(':').map_or(&*self.0, |(base, _)| base)
     }
 
+    /// The name that is its own [`base`](Self::base).
+    pub fn without_version(&self) -> Self {
+        let base = self.base();
+        if base.len() == self.0.len() {
+            self.clone()
+        } else {
+            Self(base.into())
+        }
+    }
+
+    /// A name that no caller can give, for everything that is not told apart.
+    pub fn other() -> Self {
+        Self("".into())
+    }
+
     /// The id of the deployment, if the name is one of a deployment.
     pub fn deployment_id(&self) -> Option<&str> {
         self.0.strip_prefix(DEPLOY_PREFIX)

@@ -10,6 +10,7 @@ mod framing;
 mod h2_probes;
 mod headers;
 mod hops;
+mod limits;
 mod logs;
 mod memory;
 mod passing;
