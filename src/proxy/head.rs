@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Version};
 
 use super::reject::Rejection;
 use crate::config::Server;
@@ -36,34 +36,17 @@ const GUARDED: [HeaderName; 12] = [
     HeaderName::from_static("x-tidegate-webhook"),
 ];
 
-/// Checks method, target, `Host`, framing, sizes and connection headers.
+/// Checks target, `Host`, framing, sizes and connection headers.
 ///
 /// # Errors
-/// `method_not_allowed`, `head_too_large` or `invalid_header`, with what is wrong.
+/// `head_too_large` or `invalid_header`, with what is wrong.
 pub(super) fn check(parts: &Parts, settings: &Server) -> Result<(), Rejection> {
-    method(&parts.method)?;
     size(parts, settings)?;
     target(parts)?;
     host(parts)?;
     framing(&parts.headers)?;
     connection(&parts.headers)?;
     lookalikes(&parts.headers)
-}
-
-fn method(method: &Method) -> Result<(), Rejection> {
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    if known.contains(method) {
-        Ok(())
-    } else {
-        Err(Rejection::method_not_allowed("GET, POST"))
-    }
 }
 
 fn size(parts: &Parts, settings: &Server) -> Result<(), Rejection> {

@@ -23,8 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::Body;
@@ -81,18 +80,10 @@ impl Gate {
         .await
     }
 
-    /// Answers a request with `draining`, and asks the client to close the connection.
+    /// Answers a request with `draining`.
     pub async fn refuse(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let over_http1 = request.version() != Version::HTTP_2;
-        let mut response = self
-            .guarded(peer, request, async |_, _, _| Err(Rejection::draining()))
-            .await;
-        if over_http1 {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        self.guarded(peer, request, async |_, _, _| Err(Rejection::draining()))
+            .await
     }
 
     /// Forgets what no call needs any more. To be called now and then, for memory's sake only.

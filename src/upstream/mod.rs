@@ -153,19 +153,34 @@ impl Upstream {
         *request.uri_mut() = self.base.join(path).map_err(SendError::Path)?;
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().remove(HOST);
-        let answer = tokio::time::timeout(self.head_timeout, self.pool.request(request)).await;
-        let answer = match answer {
+        let mut counted = Counted {
+            upstream: self,
+            status: 0,
+        };
+        match tokio::time::timeout(self.head_timeout, self.pool.request(request)).await {
             Err(_) => Err(SendError::TimedOut(self.head_timeout)),
             Ok(Err(error)) if error.is_connect() => Err(SendError::Unreachable(error)),
             Ok(Err(error)) if is_of_body(&error) => Err(SendError::Body(error)),
             Ok(Err(error)) => Err(SendError::Broken(error)),
-            Ok(Ok(answer)) => Ok(answer),
-        };
-        self.metrics.upstream_answered(
-            &self.name,
-            answer.as_ref().map_or(0, |answer| answer.status().as_u16()),
-        );
-        answer
+            Ok(Ok(answer)) => {
+                counted.status = answer.status().as_u16();
+                Ok(answer)
+            }
+        }
+    }
+}
+
+/// A request that was sent: counted when this falls, also if its client went before there was an answer.
+struct Counted<'a> {
+    upstream: &'a Upstream,
+    /// The answer's status; 0 while there is none.
+    status: u16,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let Upstream { metrics, name, .. } = self.upstream;
+        metrics.upstream_answered(name, self.status);
     }
 }
 
