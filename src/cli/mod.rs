@@ -71,8 +71,14 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Runs a command on as many threads as the process may use at once. With one of them nothing is handed over between
+/// threads, so none is started.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = match std::thread::available_parallelism() {
+        Ok(threads) if threads.get() == 1 => tokio::runtime::Builder::new_current_thread(),
+        Ok(_) | Err(_) => tokio::runtime::Builder::new_multi_thread(),
+    };
+    runtime
         .enable_all()
         .build()
         .map_err(Failure::Runtime)?

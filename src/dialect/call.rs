@@ -193,7 +193,7 @@ impl Call {
         let body = match self.payload {
             Payload::None => Body::empty(),
             Payload::Json(object) => Body::full(object.into_bytes()),
-            Payload::Form(form) => form.into_body().await?,
+            Payload::Form(form) => Box::pin(form.into_body()).await?,
             Payload::Opaque(body) => body,
         };
         Ok((self.headers, body))
@@ -244,7 +244,8 @@ where
     }
     let form = form_type(headers, kind)?;
     if let Some(content_type) = form {
-        let form = Form::read(body, content_type, limits.max_multipart, limits.idle).await?;
+        // Boxed, so that calls without a form do not carry what it takes to read one.
+        let form = Box::pin(Form::read(body, content_type, limits.max_multipart, limits.idle)).await?;
         return Ok(Payload::Form(form));
     }
     let bytes = body::read(&mut body, limits.max_json, limits.idle).await?;

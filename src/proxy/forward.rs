@@ -1,9 +1,7 @@
 //! The upstream's request, built from scratch, and the head of its answer.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -16,45 +14,49 @@ use crate::dialect::Call;
 use crate::types::Peer;
 use crate::upstream::{Sent, Upstream};
 
-/// Headers that are for one hop only (RFC 9110, section 7.6.1), beside those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    PROXY_AUTHENTICATE,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Whether a header is for one hop only (RFC 9110, section 7.6.1), beside those that `Connection` names.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "proxy-authenticate"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// Request headers that the gate drops or sets itself, beside the credentials. `trailer` announces what is dropped.
-const NOT_FORWARDED: [HeaderName; 11] = [
-    HOST,
-    CONTENT_LENGTH,
-    EXPECT,
-    COOKIE,
-    TRAILER,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-real-ip"),
-    // Some servers take these for the request line.
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
+/// Whether the gate drops a request header or sets it itself. `trailer` announces what is dropped, and some servers
+/// take the last three for the request line.
+fn is_not_forwarded(name: &str) -> bool {
+    CREDENTIAL_HEADERS.contains(&name)
+        || matches!(
+            name,
+            "host"
+                | "content-length"
+                | "expect"
+                | "cookie"
+                | "trailer"
+                | "proxy-authorization"
+                | "forwarded"
+                | "x-real-ip"
+                | "x-http-method-override"
+                | "x-original-url"
+                | "x-rewrite-url"
+        )
+}
 
-/// Trailer fields that would change framing, credentials or cookies after the fact (RFC 9110, section 6.5.1).
-const NOT_IN_TRAILERS: [HeaderName; 8] = [
-    AUTHORIZATION,
-    COOKIE,
-    SET_COOKIE,
-    CONTENT_LENGTH,
-    CONTENT_ENCODING,
-    CONTENT_TYPE,
-    CONTENT_RANGE,
-    HOST,
-];
+/// Whether a trailer field would change framing, credentials or cookies after the fact (RFC 9110, section 6.5.1).
+fn is_not_in_trailers(name: &str) -> bool {
+    matches!(name, "set-cookie" | "content-encoding" | "content-type" | "content-range")
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The prefix of the gate's own headers, which nobody else may send through it.
 const OWN_PREFIX: &str = "x-tidegate-";
@@ -88,14 +90,7 @@ pub(super) async fn send(
 /// upstream's own key, `accept-encoding: identity`, the ids of the call and `x-forwarded-*` are set.
 fn request_headers(headers: &mut HeaderMap, peer: Peer, trace: &Trace, upstream: &Upstream) {
     let host = headers.get(HOST).cloned();
-    strip_hop_by_hop(headers);
-    for name in CREDENTIAL_HEADERS {
-        headers.remove(name);
-    }
-    for name in &NOT_FORWARDED {
-        headers.remove(name);
-    }
-    strip_own(headers);
+    strip(headers, is_not_forwarded);
     if let Some(authorization) = upstream.authorization() {
         headers.insert(AUTHORIZATION, authorization.clone());
     }
@@ -106,21 +101,15 @@ fn request_headers(headers: &mut HeaderMap, peer: Peer, trace: &Trace, upstream:
 
 fn set_forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<HeaderValue>) {
     let address = HeaderValue::try_from(peer.addr.ip().to_canonical().to_string());
+    let proto = HeaderValue::from_static(if peer.secure { "https" } else { "http" });
     for (name, value) in [
-        ("x-forwarded-for", address.ok()),
-        (
-            "x-forwarded-proto",
-            Some(HeaderValue::from_static(if peer.secure {
-                "https"
-            } else {
-                "http"
-            })),
-        ),
-        ("x-forwarded-host", host),
+        (X_FORWARDED_FOR, address.ok()),
+        (X_FORWARDED_PROTO, Some(proto)),
+        (X_FORWARDED_HOST, host),
     ] {
-        headers.remove(name);
-        if let Some(value) = value {
-            headers.insert(name, value);
+        match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
         }
     }
 }
@@ -141,8 +130,7 @@ fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Respon
     let headers = response.headers_mut();
     // With a transfer coding the length that stands beside it was never true (RFC 9112, section 6.3).
     let length_lies = headers.contains_key(TRANSFER_ENCODING);
-    strip_hop_by_hop(headers);
-    strip_own(headers);
+    strip(headers, |_| false);
     if length_lies || !(*method == Method::HEAD || status == StatusCode::NOT_MODIFIED) {
         headers.remove(CONTENT_LENGTH);
     }
@@ -151,32 +139,20 @@ fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Respon
 
 /// Removes what no trailer may carry, and what is for one hop only.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
-    strip_own(trailers);
-    for name in NOT_IN_TRAILERS.iter().chain(&NOT_FORWARDED) {
-        trailers.remove(name);
-    }
-    for name in CREDENTIAL_HEADERS {
-        trailers.remove(name);
-    }
+    strip(trailers, |name| is_not_forwarded(name) || is_not_in_trailers(name));
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what is for one hop only, the gate's own headers, and `others`.
+fn strip(headers: &mut HeaderMap, others: impl Fn(&str) -> bool) {
     let named: Vec<HeaderName> = named_by_connection(headers)
         .filter_map(|name| HeaderName::try_from(name).ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-}
-
-fn strip_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(OWN_PREFIX))
-        .cloned()
-        .collect();
-    for name in own {
+    let goes = |name: &&HeaderName| {
+        let text = name.as_str();
+        is_hop_by_hop(text) || text.starts_with(OWN_PREFIX) || others(text) || named.contains(name)
+    };
+    let gone: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
 }

@@ -75,7 +75,8 @@ impl Gate {
     /// Dropping the future, or the answer's body, ends the call and what runs upstream for it.
     pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         self.guarded(peer, request, async |request, trace, record| {
-            self.run(peer, request, trace, record).await
+            // Boxed, so that what waits around a call stays small: most of all streams, which last long.
+            Box::pin(self.run(peer, request, trace, record)).await
         })
         .await
     }

@@ -10,33 +10,38 @@ use tokio::time::Instant;
 use crate::metrics::{Metrics, Stage};
 
 /// Runs `work` as a part of a call and counts the time that it is worked on; nothing is counted if it is dropped.
-pub(super) async fn counted<F: Future>(metrics: &Metrics, stage: Stage, work: F) -> F::Output {
-    let (output, took) = Worked {
-        work,
+pub(super) fn counted<F: Future>(metrics: &Metrics, stage: Stage, work: F) -> Counted<'_, F> {
+    Counted {
+        metrics,
+        stage,
         took: Duration::ZERO,
+        work,
     }
-    .await;
-    metrics.worked(stage, took);
-    output
 }
 
 pin_project! {
     /// A future that adds up the time between the beginning and the end of each poll.
-    struct Worked<F> {
+    #[must_use = "nothing runs before it is awaited"]
+    pub(super) struct Counted<'a, F> {
+        metrics: &'a Metrics,
+        stage: Stage,
+        took: Duration,
         #[pin]
         work: F,
-        took: Duration,
     }
 }
 
-impl<F: Future> Future for Worked<F> {
-    type Output = (F::Output, Duration);
+impl<F: Future> Future for Counted<'_, F> {
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let began = Instant::now();
         let polled = this.work.poll(cx);
         *this.took += began.elapsed();
-        polled.map(|output| (output, *this.took))
+        if polled.is_ready() {
+            this.metrics.worked(*this.stage, *this.took);
+        }
+        polled
     }
 }

@@ -1,6 +1,6 @@
-//! An answer on its way out: its call counts until it falls, and a client that does not take it loses it.
+//! An answer on its way out: its call counts until it falls, and in HTTP/2 a client that does not take it loses it.
 //!
-//! In HTTP/2 a client can leave one stream unread while the connection is alive and well, and the library then waits
+//! In HTTP/1.1 an answer that is not taken stops the whole connection, which has a limit for that. In HTTP/2 a client can leave one stream unread while the connection is alive and well, and the library then waits
 //! for the stream's window without bound, with the upstream's call held open behind it.
 
 use std::collections::HashMap;
@@ -21,6 +21,38 @@ use crate::body::{Body, BoxError};
 const LOOKS: u32 = 4;
 
 /// The body of an answer; its call is under way until this falls.
+pub(super) struct Counted {
+    body: Body,
+    _call: (OpenCall, Begun),
+}
+
+impl Counted {
+    pub(super) fn new(body: Body, call: (OpenCall, Begun)) -> Self {
+        Self { body, _call: call }
+    }
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an HTTP/2 answer, which can be taken away from under its stream.
 pub(super) struct Answer {
     slot: Arc<Mutex<Slot>>,
     number: u64,
@@ -28,15 +60,15 @@ pub(super) struct Answer {
 }
 
 struct Slot {
-    body: Option<(Body, OpenCall, Begun)>,
+    body: Option<Counted>,
     /// Since when the client has not asked for more, though there may be.
     untaken: Option<Instant>,
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, call: (OpenCall, Begun), answers: &Arc<Answers>) -> Self {
+    pub(super) fn new(body: Counted, answers: &Arc<Answers>) -> Self {
         let slot = Arc::new(Mutex::new(Slot {
-            body: Some((body, call.0, call.1)),
+            body: Some(body),
             untaken: Some(Instant::now()),
         }));
         let number = lock(&answers.0).add(&slot);
@@ -64,7 +96,7 @@ impl HttpBody for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut slot = lock(&self.slot);
         slot.untaken = None;
-        let Some((body, ..)) = &mut slot.body else {
+        let Some(body) = &mut slot.body else {
             return Poll::Ready(Some(Err("the client did not take the answer".into())));
         };
         let polled = Pin::new(body).poll_frame(cx);
@@ -74,14 +106,14 @@ impl HttpBody for Answer {
 
     fn is_end_stream(&self) -> bool {
         let slot = lock(&self.slot);
-        slot.body.as_ref().is_some_and(|(body, ..)| body.is_end_stream())
+        slot.body.as_ref().is_some_and(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let slot = lock(&self.slot);
         slot.body
             .as_ref()
-            .map_or_else(SizeHint::default, |(body, ..)| body.size_hint())
+            .map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 

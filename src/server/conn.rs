@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Version};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,9 +21,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Answer, Answers};
+use super::caps::Place;
+use super::answer::{Answer, Answers, Counted};
 use super::drain::{Stage, Watch};
-use super::io::{Clock, Progress, Timed};
+use super::io::{Progress, Timed, Times};
 use super::socket::Socket;
 use super::{Handler, Settings, TlsSource};
 use crate::body::BoxError;
@@ -48,8 +50,7 @@ const HEAD_SLACK: u64 = 64 * 1024;
 /// Likewise for the number of headers.
 const HEADERS_SLACK: usize = 100;
 
-/// What a connection needs beside its socket.
-#[derive(Clone)]
+/// What every connection of a listener needs beside its socket.
 pub(super) struct Serving<H> {
     pub(super) handler: H,
     pub(super) settings: Settings,
@@ -58,16 +59,18 @@ pub(super) struct Serving<H> {
     pub(super) tasks: TaskTracker,
 }
 
-/// How a connection begins: what was read of it, which protocol that means, and when its first head must be there.
+/// How a connection begins: what was read of it, and when its first head must be there.
 struct Start {
     front: Bytes,
-    h2: bool,
     deadline: Instant,
 }
 
 impl<H: Handler> Serving<H> {
-    /// Serves a connection until it ends.
-    pub(super) async fn connection(self, stream: TcpStream, peer: std::net::SocketAddr) {
+    /// Serves a connection until it ends; it has its `place` among the others until then.
+    ///
+    /// What a protocol needs is boxed as soon as it is known which one is spoken: tens of thousands of connections wait
+    /// at the same time, and none should carry what another one would need.
+    pub(super) async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _place: Place) {
         let deadline = Instant::now() + self.settings.header_timeout;
         let peer = Peer {
             addr: peer,
@@ -77,7 +80,7 @@ impl<H: Handler> Serving<H> {
         let serving = async {
             match self.tls.as_ref().map(|tls| tls.current()) {
                 None => self.plain(stream, peer, deadline).await,
-                Some(tls) => self.tls(TlsAcceptor::from(tls), stream, peer, deadline).await,
+                Some(tls) => Box::pin(self.tls(TlsAcceptor::from(tls), stream, peer, deadline)).await,
             }
         };
         let ended = tokio::select! {
@@ -90,7 +93,7 @@ impl<H: Handler> Serving<H> {
     }
 
     async fn tls(
-        self,
+        &self,
         acceptor: TlsAcceptor,
         stream: Socket,
         peer: Peer,
@@ -101,85 +104,99 @@ impl<H: Handler> Serving<H> {
             stream = tokio::time::timeout_at(deadline, acceptor.accept(stream)) => stream??,
             () = watch.reached(Stage::Refusing) => return Ok(()),
         };
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        self.http(
-            stream,
-            Start {
-                front: Bytes::new(),
-                h2,
-                deadline,
-            },
-            peer,
-        )
-        .await
+        let start = Start {
+            front: Bytes::new(),
+            deadline,
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Box::pin(self.http2(stream, start, peer)).await
+        } else {
+            Box::pin(self.http1(stream, start, peer)).await
+        }
     }
 
-    async fn plain(self, mut stream: Socket, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
+    async fn plain(&self, mut stream: Socket, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
         let mut watch = self.watch.clone();
         let front = tokio::select! {
             front = tokio::time::timeout_at(deadline, front(&mut stream)) => front??,
             () = watch.reached(Stage::Refusing) => return Ok(()),
         };
         let h2 = front == PREFACE;
-        self.http(stream, Start { front, h2, deadline }, peer).await
+        let start = Start { front, deadline };
+        if h2 {
+            Box::pin(self.http2(stream, start, peer)).await
+        } else {
+            Box::pin(self.http1(stream, start, peer)).await
+        }
     }
 
-    async fn http<S>(self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
+    async fn http1<S>(&self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Start { front, h2, deadline } = start;
-        // In HTTP/1.1 the wait for the first head is no idling: it has its own limit.
-        let progress = Progress::new(h2.then(Instant::now));
-        let header_timeout = if h2 {
-            Duration::ZERO
-        } else {
-            self.settings.header_timeout
+        // The wait for the first head is no idling: it has its own limit.
+        let progress = Progress::new(None);
+        let times = Times {
+            deadline: start.deadline,
+            heads: Some(self.settings.header_timeout),
+            write_timeout: self.settings.write_timeout,
         };
+        let io = TokioIo::new(Timed::new(stream, start.front, Arc::clone(&progress), times));
+        let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let call = (watch.call(), calls.begin());
+            let (handler, watch) = (handler.clone(), watch.clone());
+            async move {
+                let mut response = handler.handle(peer, request).await;
+                if watch.stage() >= Stage::Leaving {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response.map(|body| Counted::new(body, call)))
+            }
+        });
+        let connection = self.http1_builder().serve_connection(io, service);
+        // A kept connection can only be told with an answer, so it stays until nobody waits for one.
+        let shut_down = http1::Connection::graceful_shutdown;
+        self.until_drained(pin!(connection), shut_down, Stage::Closing, &progress)
+            .await
+    }
+
+    async fn http2<S>(&self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let progress = Progress::new(Some(Instant::now()));
         let write_timeout = self.settings.write_timeout;
-        let clock = Clock {
-            deadline,
-            header_timeout,
-            watch_heads: !h2,
+        let times = Times {
+            deadline: start.deadline,
+            heads: None,
             write_timeout,
         };
-        let io = TokioIo::new(Box::pin(Timed::new(stream, front, Arc::clone(&progress), clock)));
+        let io = TokioIo::new(Timed::new(stream, start.front, Arc::clone(&progress), times));
         let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
         let answers = Arc::new(Answers::default());
         let written = Arc::clone(&answers);
         let service = service_fn(move |request: Request<Incoming>| {
             let call = (watch.call(), calls.begin());
-            let (handler, watch, answers) = (handler.clone(), watch.clone(), Arc::clone(&written));
+            let (handler, answers) = (handler.clone(), Arc::clone(&written));
             async move {
-                let http1 = request.version() < Version::HTTP_2;
-                let mut response = handler.handle(peer, request).await;
-                if http1 && watch.stage() >= Stage::Leaving {
-                    response
-                        .headers_mut()
-                        .insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response.map(|body| Answer::new(body, call, &answers)))
+                let response = handler.handle(peer, request).await;
+                Ok::<_, Infallible>(response.map(|body| Answer::new(Counted::new(body, call), &answers)))
             }
         });
-        if h2 {
-            let connection = self.http2().serve_connection(io, service);
-            // A client hears at once that it should go: its streams finish, and it opens no more of them.
-            let shut_down = http2::Connection::graceful_shutdown;
-            let connection = pin!(connection);
-            tokio::select! {
-                ended = self.until_drained(connection, shut_down, Stage::Refusing, &progress) => ended,
-                () = answers.give_up_untaken(write_timeout) => Ok(()),
-            }
-        } else {
-            let connection = self.http1().serve_connection(io, service);
-            // A kept connection can only be told with an answer, so it stays until nobody waits for one.
-            let shut_down = http1::Connection::graceful_shutdown;
-            self.until_drained(pin!(connection), shut_down, Stage::Closing, &progress)
-                .await
+        let connection = self.http2_builder().serve_connection(io, service);
+        // A client hears at once that it should go: its streams finish, and it opens no more of them.
+        let shut_down = http2::Connection::graceful_shutdown;
+        let connection = pin!(connection);
+        tokio::select! {
+            ended = self.until_drained(connection, shut_down, Stage::Refusing, &progress) => ended,
+            () = answers.give_up_untaken(write_timeout) => Ok(()),
         }
     }
 
-    fn http1(&self) -> http1::Builder {
+    fn http1_builder(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -189,13 +206,13 @@ impl<H: Handler> Serving<H> {
         builder
     }
 
-    fn http2(&self) -> http2::Builder<Tracked> {
+    fn http2_builder(&self) -> http2::Builder<Tracked> {
         let mut builder = http2::Builder::new(Tracked(self.tasks.clone()));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(self.settings.max_head).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(self.settings.max_head.saturating_add(HEAD_SLACK)).unwrap_or(u32::MAX))
             .adaptive_window(true)
             .keep_alive_interval(PING_EVERY);
         builder

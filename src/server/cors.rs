@@ -84,7 +84,7 @@ impl<H: Handler> Handler for WithCors<H> {
             }
             Ok::<_, Infallible>(response)
         });
-        match cors.layer(inner).oneshot(request).await {
+        match Box::pin(cors.layer(inner).oneshot(request)).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -58,9 +57,10 @@ impl Progress {
         self.calls().begun
     }
 
-    fn is_idle(&self) -> bool {
+    /// How many calls there have been, while none is under way.
+    fn idle_after(&self) -> Option<u64> {
         let calls = self.calls();
-        calls.begun == calls.ended
+        (calls.begun == calls.ended).then_some(calls.begun)
     }
 
     fn idle_since(&self) -> Option<Instant> {
@@ -89,142 +89,148 @@ impl Drop for Begun {
     }
 }
 
-pin_project! {
-    /// A connection under the clock.
-    pub(super) struct Timed<S> {
-        #[pin]
-        inner: S,
-        // Bytes that were read to see which protocol is spoken.
-        front: Bytes,
-        progress: Arc<Progress>,
-        head: Option<Head>,
-        header_timeout: Duration,
-        #[pin]
-        head_timer: Sleep,
-        stalled: bool,
-        write_timeout: Duration,
-        #[pin]
-        write_timer: Sleep,
-    }
+/// A connection under the clock. Each clock is made when it first has to run, and kept from then on.
+pub(super) struct Timed<S> {
+    inner: S,
+    /// Bytes that were read to see which protocol is spoken.
+    front: Bytes,
+    progress: Arc<Progress>,
+    times: Times,
+    head: Option<Head>,
+    head_timer: Option<Pin<Box<Sleep>>>,
+    stalled: bool,
+    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// A head that is being waited for: it must be whole before the timer ends, that is, another call must have begun.
+/// A head that is being waited for: it must be whole in time, that is, another call must have begun.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     begun_before: u64,
+    deadline: Instant,
 }
 
 impl<S> Timed<S> {
     /// Takes over a connection of which `front` was read already.
-    pub(super) fn new(inner: S, front: Bytes, progress: Arc<Progress>, clock: Clock) -> Self {
+    pub(super) fn new(inner: S, front: Bytes, progress: Arc<Progress>, times: Times) -> Self {
+        let head = times.heads.map(|_| Head {
+            begun_before: 0,
+            deadline: times.deadline,
+        });
         Self {
             inner,
             front,
             progress,
-            head: clock.watch_heads.then_some(Head { begun_before: 0 }),
-            header_timeout: clock.header_timeout,
-            head_timer: tokio::time::sleep_until(clock.deadline),
+            times,
+            head,
+            head_timer: None,
             stalled: false,
-            write_timeout: clock.write_timeout,
-            write_timer: tokio::time::sleep(clock.write_timeout),
+            write_timer: None,
         }
     }
 }
 
 /// The times of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(super) struct Times {
     /// When the first head must have come.
     pub(super) deadline: Instant,
-    /// How long every further head may take, from its first byte.
-    pub(super) header_timeout: Duration,
-    /// Whether heads are watched at all: in HTTP/2 they are frames among others.
-    pub(super) watch_heads: bool,
+    /// How long every further head may take, from its first byte. Absent in HTTP/2, where heads are frames among others.
+    pub(super) heads: Option<Duration>,
     /// How long the client may leave everything unread.
     pub(super) write_timeout: Duration,
 }
 
-impl<S: AsyncRead> AsyncRead for Timed<S> {
+/// Whether `deadline` is over; wakes the task when it is.
+fn is_over(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> bool {
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+    if timer.deadline() != deadline {
+        timer.as_mut().reset(deadline);
+    }
+    timer.as_mut().poll(cx).is_ready()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut this = self.project();
+        let this = &mut *self;
         if !this.front.is_empty() {
             let count = this.front.len().min(buffer.remaining());
             buffer.put_slice(&this.front.split_to(count));
             return Poll::Ready(Ok(()));
         }
-        if this
+        this.head = this
             .head
-            .is_some_and(|head| this.progress.begun() != head.begun_before)
-        {
-            *this.head = None;
-        }
+            .filter(|head| this.progress.begun() == head.begun_before);
         let before = buffer.filled().len();
-        match this.inner.poll_read(cx, buffer) {
+        match Pin::new(&mut this.inner).poll_read(cx, buffer) {
             Poll::Ready(read) => {
-                let begins = buffer.filled().len() > before && this.head.is_none() && this.progress.is_idle();
-                if begins && !this.header_timeout.is_zero() {
-                    *this.head = Some(Head {
-                        begun_before: this.progress.begun(),
-                    });
-                    this.progress.stir();
-                    this.head_timer
-                        .as_mut()
-                        .reset(Instant::now() + *this.header_timeout);
+                if buffer.filled().len() > before && this.head.is_none() {
+                    this.begin_head();
                 }
                 Poll::Ready(read)
             }
-            Poll::Pending if this.head.is_some() && this.head_timer.poll(cx).is_ready() => Poll::Ready(Err(
-                io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come in time"),
-            )),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match this.head {
+                Some(head) if is_over(&mut this.head_timer, head.deadline, cx) => {
+                    Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the request's head did not come in time",
+                    )))
+                }
+                _ => Poll::Pending,
+            },
         }
     }
 }
 
-impl<S: AsyncWrite> Timed<S> {
+impl<S> Timed<S> {
+    /// Bytes have come: if no call is under way they begin the next head.
+    fn begin_head(&mut self) {
+        if let Some(timeout) = self.times.heads
+            && let Some(begun_before) = self.progress.idle_after()
+        {
+            self.head = Some(Head {
+                begun_before,
+                deadline: Instant::now() + timeout,
+            });
+            self.progress.stir();
+        }
+    }
+
     /// Passes on what a write came to; one that waits too long fails.
-    fn watched<T>(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let mut this = self.project();
+    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            *this.stalled = false;
+            self.stalled = false;
             return written;
         }
-        if !std::mem::replace(this.stalled, true) {
-            this.write_timer
-                .as_mut()
-                .reset(Instant::now() + *this.write_timeout);
+        let deadline = match &self.write_timer {
+            Some(timer) if self.stalled => timer.deadline(),
+            _ => Instant::now() + self.times.write_timeout,
+        };
+        self.stalled = true;
+        if is_over(&mut self.write_timer, deadline, cx) {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
+            return Poll::Ready(Err(error));
         }
-        match this.write_timer.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the client does not read",
-            ))),
-            Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 }
 
-impl<S: AsyncWrite> AsyncWrite for Timed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().project().inner.poll_write(cx, bytes);
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.watched(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.as_mut().project().inner.poll_flush(cx);
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
         self.watched(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = self.as_mut().project().inner.poll_shutdown(cx);
+        let closed = Pin::new(&mut self.inner).poll_shutdown(cx);
         self.watched(cx, closed)
     }
 
@@ -233,7 +239,7 @@ impl<S: AsyncWrite> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().project().inner.poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
         self.watched(cx, written)
     }
 

@@ -118,13 +118,13 @@ impl Listener {
             self.settings.max_connections,
             self.settings.max_connections_per_ip,
         );
-        let serving = Serving {
+        let serving = Arc::new(Serving {
             handler,
             settings: self.settings,
             tls: self.tls,
             watch: watch.clone(),
             tasks: tasks.clone(),
-        };
+        });
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -143,11 +143,7 @@ impl Listener {
                 continue;
             };
             stream.set_nodelay(true).ok();
-            let connection = serving.clone().connection(stream, peer);
-            tasks.spawn(async move {
-                connection.await;
-                drop(place);
-            });
+            tasks.spawn(Arc::clone(&serving).connection(stream, peer, place));
         }
     }
 }

@@ -56,15 +56,31 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            match self.read_once(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(|count| buffer.advance(count))),
+                read => return Poll::Ready(read),
             }
         }
     }
 }
 
 impl Socket {
+    /// Reads what is there. A read that did not fill the buffer has taken everything: the socket counts as empty then,
+    /// which saves the system call that would find it so.
+    fn read_once(&self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let mut has_read = false;
+        let tried = self.0.try_io(Interest::READABLE, || {
+            let room = buffer.remaining();
+            let count = self.0.try_read_buf(buffer)?;
+            has_read = true;
+            if (1..room).contains(&count) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        if has_read { Ok(()) } else { tried }
+    }
+
     fn poll_try<T>(
         &self,
         cx: &mut Context<'_>,

@@ -142,9 +142,11 @@ async fn whichever_way_an_answer_ends_its_slot_comes_back() {
         "silent",
     ] {
         let mut raw = begin(&gate, KEY, &body("m", &format!(",\"end\":\"{end}\""))).await;
-        let head = raw.head().await.expect("an answer");
-        assert_ne!(head.status, 429, "{end}");
-        raw.body(&head).await;
+        // An answer that breaks off at once may be gone before its head was written.
+        if let Some(head) = raw.head().await {
+            assert_ne!(head.status, 429, "{end}");
+            raw.body(&head).await;
+        }
         all_given_back(&gate).await;
     }
     // The client leaves: by closing, by a reset, before the head and after it.
