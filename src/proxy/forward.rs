@@ -1,7 +1,8 @@
 //! The upstream's request, built from scratch, and the head of its answer.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -51,7 +52,10 @@ fn is_not_forwarded(name: &str) -> bool {
 
 /// Whether a trailer field would change framing, credentials or cookies after the fact (RFC 9110, section 6.5.1).
 fn is_not_in_trailers(name: &str) -> bool {
-    matches!(name, "set-cookie" | "content-encoding" | "content-type" | "content-range")
+    matches!(
+        name,
+        "set-cookie" | "content-encoding" | "content-type" | "content-range"
+    )
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -139,7 +143,9 @@ fn response_head<B>(mut response: Response<B>, method: &Method) -> Result<Respon
 
 /// Removes what no trailer may carry, and what is for one hop only.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    strip(trailers, |name| is_not_forwarded(name) || is_not_in_trailers(name));
+    strip(trailers, |name| {
+        is_not_forwarded(name) || is_not_in_trailers(name)
+    });
 }
 
 /// Removes what is for one hop only, the gate's own headers, and `others`.

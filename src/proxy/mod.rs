@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -39,16 +40,41 @@ pub use reject::{Code, Rejection};
 use settle::Record;
 use trace::Trace;
 
-/// The gate: everything that a call needs.
+/// The gate: what lasts, and the settings in force.
 #[derive(Debug)]
 pub struct Gate {
+    live: ArcSwap<Live>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// The settings in force. A call takes them once, when it begins, and keeps to them whatever is reloaded meanwhile.
+#[derive(Debug)]
+struct Live {
     settings: Server,
     keys: KeyRing,
     aliases: HashMap<ModelName, ModelName>,
     upstreams: Arc<Upstreams>,
-    limits: Limits,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+}
+
+impl Live {
+    fn new(config: &Config, upstreams: Arc<Upstreams>) -> Self {
+        Self {
+            settings: config.server.clone(),
+            keys: KeyRing::new(&config.accounts),
+            aliases: config.models.alias.clone(),
+            upstreams,
+        }
+    }
+
+    fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            max_json: self.settings.max_json_body,
+            max_multipart: self.settings.max_multipart_body,
+            idle: self.settings.body_idle_timeout,
+        }
+    }
 }
 
 impl Gate {
@@ -60,23 +86,33 @@ impl Gate {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            settings: config.server.clone(),
-            keys: KeyRing::new(&config.accounts),
-            aliases: config.models.alias.clone(),
-            upstreams,
+            live: ArcSwap::from_pointee(Live::new(config, upstreams)),
             limits: Limits::new(&config.limits, &metrics),
             metrics,
             clock,
         }
     }
 
+    /// Puts other settings in force for the calls that begin from now on; what is in use of the limits stays counted.
+    pub fn reload(&self, config: &Config, upstreams: Arc<Upstreams>) {
+        self.live.store(Arc::new(Live::new(config, upstreams)));
+        self.limits.change(&config.limits);
+    }
+
     /// Answers a request; never fails and never panics.
     ///
     /// Dropping the future, or the answer's body, ends the call and what runs upstream for it.
     pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let live = self.live.load_full();
         self.guarded(peer, request, async |request, trace, record| {
+            let visit = Visit {
+                live: &live,
+                peer,
+                trace,
+                record,
+            };
             // Boxed, so that what waits around a call stays small: most of all streams, which last long.
-            Box::pin(self.run(peer, request, trace, record)).await
+            Box::pin(self.run(request, visit)).await
         })
         .await
     }
@@ -116,15 +152,14 @@ impl Gate {
 
     async fn run(
         &self,
-        peer: Peer,
         request: Request<Incoming>,
-        trace: &Trace,
-        record: &mut Record,
+        mut visit: Visit<'_>,
     ) -> Result<Response<Body>, Rejection> {
+        let Visit { live, record, .. } = &mut visit;
         let (mut parts, body) = request.into_parts();
-        head::check(&parts, &self.settings)?;
+        head::check(&parts, &live.settings)?;
         head::name_host(&mut parts);
-        let caller = identify::identify(&parts.headers, &self.keys)
+        let caller = identify::identify(&parts.headers, &live.keys)
             .inspect_err(|rejection| self.metrics.auth_failed(rejection.code().as_str()))?;
         record.identified(&caller);
         let route = Route::of(&parts.method, &parts.uri)?;
@@ -136,31 +171,35 @@ impl Gate {
             return Ok(rate_limit::answer(&caller, &self.limits));
         }
         let admitting = async {
-            let call = Call::read(route, parts, body, self.read_limits()).await?;
+            let call = Call::read(route, parts, body, live.read_limits()).await?;
             if let Some(model) = call.models().first() {
                 record.model(model);
             }
             admit::call(&call)?;
-            let call = call.serve_aliases(&self.aliases);
+            let call = call.serve_aliases(&live.aliases);
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
             Ok::<_, Rejection>((call, admitted))
         };
         let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, admitting).await?;
-        self.answer(peer, (call, admitted), trace, record).await
+        self.answer((call, admitted), visit).await
     }
 
     /// Sends a call that was let in, and hands its answer to the meter.
     async fn answer(
         &self,
-        peer: Peer,
         (call, admitted): (Call, Option<Admitted>),
-        trace: &Trace,
-        record: &mut Record,
+        visit: Visit<'_>,
     ) -> Result<Response<Body>, Rejection> {
+        let Visit {
+            live,
+            peer,
+            trace,
+            record,
+        } = visit;
         let rate_limit = admitted.as_ref().map(rate_limit::Fields::of);
         record.admitted(admitted);
-        let upstream = self.upstreams.serving(call.models());
+        let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
         let sending = forward::send(upstream, call, peer, trace);
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
@@ -170,14 +209,14 @@ impl Gate {
         }
         Ok(meter::watched(answer, upstream.idle_timeout(), record.take()))
     }
+}
 
-    fn read_limits(&self) -> ReadLimits {
-        ReadLimits {
-            max_json: self.settings.max_json_body,
-            max_multipart: self.settings.max_multipart_body,
-            idle: self.settings.body_idle_timeout,
-        }
-    }
+/// A request on its way through the gate, and what goes with it.
+struct Visit<'a> {
+    live: &'a Live,
+    peer: Peer,
+    trace: &'a Trace,
+    record: &'a mut Record,
 }
 
 /// The last word on a call that the gate refused.

@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::caps::Place;
 use super::answer::{Answer, Answers, Counted};
+use super::caps::Place;
 use super::drain::{Stage, Watch};
 use super::io::{Progress, Timed, Times};
 use super::socket::Socket;
@@ -212,7 +212,9 @@ impl<H: Handler> Serving<H> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(self.settings.max_head.saturating_add(HEAD_SLACK)).unwrap_or(u32::MAX))
+            .max_header_list_size(
+                u32::try_from(self.settings.max_head.saturating_add(HEAD_SLACK)).unwrap_or(u32::MAX),
+            )
             .adaptive_window(true)
             .keep_alive_interval(PING_EVERY);
         builder

@@ -173,12 +173,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
                 Poll::Ready(read)
             }
             Poll::Pending => match this.head {
-                Some(head) if is_over(&mut this.head_timer, head.deadline, cx) => {
-                    Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "the request's head did not come in time",
-                    )))
-                }
+                Some(head) if is_over(&mut this.head_timer, head.deadline, cx) => Poll::Ready(Err(
+                    io::Error::new(io::ErrorKind::TimedOut, "the request's head did not come in time"),
+                )),
                 _ => Poll::Pending,
             },
         }
