@@ -168,7 +168,10 @@ where
     if body.is_end_stream() && within(first.len(), limit) {
         return Ok(first);
     }
-    let mut whole = BytesMut::from(first);
+    // The length that was declared, if there was one: it is within the limit, and what comes can't be more.
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(0);
+    let mut whole = BytesMut::with_capacity(first.len().saturating_add(declared));
+    whole.extend_from_slice(&first);
     while within(whole.len(), limit) {
         match next_data(body, idle).await? {
             Some(data) => whole.extend_from_slice(&data),

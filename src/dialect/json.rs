@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use memchr::{memchr_iter, memchr2};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -369,8 +370,15 @@ fn span(whole: &str, part: &str) -> Range<usize> {
 /// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The parser itself skips values without
 /// counting, and so must not be trusted with them.
 fn too_deep(text: &[u8]) -> bool {
-    let (mut depth, mut rest) = (0_usize, text.iter());
-    while let Some(byte) = rest.next() {
+    // Most bodies have fewer brackets than may nest.
+    let opened = memchr_iter(b'{', text).count() + memchr_iter(b'[', text).count();
+    opened > MAX_DEPTH && nests_too_deep(text)
+}
+
+fn nests_too_deep(mut rest: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    while let [byte, after @ ..] = rest {
+        rest = after;
         match byte {
             b'{' | b'[' => {
                 depth += 1;
@@ -379,19 +387,23 @@ fn too_deep(text: &[u8]) -> bool {
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => {
-                while let Some(byte) = rest.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(rest.next()),
-                        _ => {}
-                    }
-                }
-            }
+            b'"' => rest = behind_string(rest),
             _ => {}
         }
     }
     false
+}
+
+/// What stands behind the string whose inside begins here.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
+        rest = match rest.get(at..) {
+            Some([b'"', after @ ..]) => return after,
+            Some([b'\\', _, after @ ..]) => after,
+            Some(_) | None => return &[],
+        };
+    }
+    &[]
 }
 
 #[cfg(test)]

@@ -200,8 +200,30 @@ impl Route {
     /// # Errors
     /// The path is odd or not in the table, or the method is another.
     pub fn of(method: &Method, uri: &Uri) -> Result<Self, RouteError> {
+        let mut route = match Self::spelt_out(uri.path()) {
+            Some(route) => route,
+            None => Self::decoded(uri.path())?,
+        };
+        let allow = route.methods();
+        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+            return Err(RouteError::Method { allow });
+        }
+        route.query = uri.query().map(str::to_owned);
+        Ok(route)
+    }
+
+    /// The route of a path that stands in the table letter for letter, as nearly all calls' does.
+    fn spelt_out(path: &str) -> Option<Self> {
+        let (prefix, rest) = match path.strip_prefix("/v1/openai/") {
+            Some(rest) => ("/v1/openai", rest),
+            None => ("/v1", path.strip_prefix("/v1/")?),
+        };
+        Self::openai(prefix, rest)
+    }
+
+    /// The route of a path that has to be decoded first.
+    fn decoded(path: &str) -> Result<Self, RouteError> {
         // Some account routes end in a slash upstream; no other route does.
-        let path = uri.path();
         let plain = path.strip_suffix('/').unwrap_or(path);
         let segments = path::segments(plain).map_err(|path::OddPath| RouteError::Unknown)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -212,11 +234,6 @@ impl Route {
                 Place::At(_) | Place::OpenAi { .. } => return Err(RouteError::Unknown),
             }
         }
-        let allow = route.methods();
-        if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
-            return Err(RouteError::Method { allow });
-        }
-        route.query = uri.query().map(str::to_owned);
         Ok(route)
     }
 
@@ -228,8 +245,8 @@ impl Route {
             return Err(RouteError::Unknown);
         }
         let found = match segments {
-            ["v1", "openai", rest @ ..] => Self::openai("/v1/openai", rest),
-            ["v1", rest @ ..] => Self::openai("/v1", rest),
+            ["v1", "openai", rest @ ..] => Self::openai("/v1/openai", &rest.join("/")),
+            ["v1", rest @ ..] => Self::openai("/v1", &rest.join("/")),
             _ => None,
         };
         if let Some(route) = found {
@@ -258,20 +275,19 @@ impl Route {
         }
     }
 
-    fn openai(prefix: &'static str, rest: &[&str]) -> Option<Self> {
+    fn openai(prefix: &'static str, rest: &str) -> Option<Self> {
         let place = |rest, surface| Self {
             surface,
             path: Place::OpenAi { prefix, rest },
             query: None,
             model: None,
         };
-        if rest == ["models"] {
+        if rest == "models" {
             return Some(place("models", Surface::Catalogue));
         }
-        let joined = rest.join("/");
         OPENAI
             .iter()
-            .find(|(known, _)| *known == joined)
+            .find(|(known, _)| *known == rest)
             .map(|(known, surface)| place(known, *surface))
     }
 

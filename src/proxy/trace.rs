@@ -18,6 +18,8 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 #[derive(Debug, Clone)]
 pub(super) struct Trace {
     pub(super) request_id: RequestId,
+    /// The request id as a header; visible ASCII always can be one.
+    id: Option<HeaderValue>,
     traceparent: HeaderValue,
 }
 
@@ -32,16 +34,18 @@ impl Trace {
         if traceparent.is_none() {
             headers.remove(TRACESTATE);
         }
+        let request_id = request_id.unwrap_or_else(|| RequestId::new(clock.now()));
         Self {
-            request_id: request_id.unwrap_or_else(|| RequestId::new(clock.now())),
+            id: HeaderValue::from_str(request_id.as_str()).ok(),
+            request_id,
             traceparent: traceparent.unwrap_or_else(new_traceparent),
         }
     }
 
     /// Sets both headers, in place of whatever stands there.
     pub(super) fn set(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_str(self.request_id.as_str()) {
-            headers.insert(X_REQUEST_ID, value);
+        if let Some(id) = &self.id {
+            headers.insert(X_REQUEST_ID, id.clone());
         }
         headers.insert(TRACEPARENT, self.traceparent.clone());
     }
