@@ -9,14 +9,11 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr_iter, memchr2};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::depth::{MAX_DEPTH, too_deep};
 use super::fold::{Likeness, POLICY_KEYS, likeness};
-
-/// How deep arrays and objects may nest: what the strictest common parsers take.
-const MAX_DEPTH: usize = 128;
 
 /// The largest integer that every parser reads exactly, 2^53.
 const MAX_INTEGER: u64 = 1 << 53;
@@ -365,45 +362,6 @@ impl<'de> Visitor<'de> for &mut Walk<'de> {
 fn span(whole: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
     start..start + part.len()
-}
-
-/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The parser itself skips values without
-/// counting, and so must not be trusted with them.
-fn too_deep(text: &[u8]) -> bool {
-    // Most bodies have fewer brackets than may nest.
-    let opened = memchr_iter(b'{', text).count() + memchr_iter(b'[', text).count();
-    opened > MAX_DEPTH && nests_too_deep(text)
-}
-
-fn nests_too_deep(mut rest: &[u8]) -> bool {
-    let mut depth = 0_usize;
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => rest = behind_string(rest),
-            _ => {}
-        }
-    }
-    false
-}
-
-/// What stands behind the string whose inside begins here.
-fn behind_string(mut rest: &[u8]) -> &[u8] {
-    while let Some(at) = memchr2(b'"', b'\\', rest) {
-        rest = match rest.get(at..) {
-            Some([b'"', after @ ..]) => return after,
-            Some([b'\\', _, after @ ..]) => after,
-            Some(_) | None => return &[],
-        };
-    }
-    &[]
 }
 
 #[cfg(test)]

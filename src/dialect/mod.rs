@@ -3,6 +3,8 @@
 
 mod call;
 mod delimiters;
+mod depth;
+mod family;
 mod fold;
 mod json;
 mod multipart;
@@ -14,7 +16,8 @@ mod sse;
 mod unhurried;
 
 pub use call::{Call, CallError, ReadLimits};
+pub use family::Family;
 pub use json::{JsonError, JsonObject};
 pub use multipart::{Form, FormError};
-pub use route::{Family, Route, RouteError, Surface};
+pub use route::{Route, RouteError, Surface};
 pub use sse::SseTap;

@@ -111,8 +111,7 @@ impl Gate {
                 trace,
                 record,
             };
-            // Boxed, so that what waits around a call stays small: most of all streams, which last long.
-            Box::pin(self.run(request, visit)).await
+            self.run(request, visit).await
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Which paths are which routes, and what goes upstream for each.
 
 use super::*;
+use crate::dialect::Family;
 
 /// The upstream's published paths with the class of each, one a line.
 const UPSTREAM: &str = include_str!("../../../tests/fixtures/upstream-paths.txt");
