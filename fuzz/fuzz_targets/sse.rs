@@ -1,18 +1,32 @@
-//! However a stream of events is cut, the verdict on its end is the same.
+//! However an answer is cut, the tap sees the same of it.
 
 #![no_main]
 
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use tidegate::dialect::SseTap;
+use tidegate::dialect::Tap;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&cut, stream)) = input.split_first() else {
+    let Some(([cut, kind], answer)) = input.split_first_chunk::<2>() else {
         return;
     };
-    let verdict = |cut: usize| {
-        let mut tap = SseTap::default();
-        stream.chunks(cut).for_each(|piece| tap.feed(piece));
-        (tap.finished(), tap.failed())
+    let content_type = match kind % 4 {
+        0 | 3 => "text/event-stream",
+        1 => "application/json",
+        _ => "application/x-ndjson",
     };
-    assert_eq!(verdict(usize::MAX), verdict(usize::from(cut) + 1));
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if kind % 4 == 3 {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let seen = |cut: usize| {
+        let Some(mut tap) = Tap::of(&headers) else {
+            panic!("not watched");
+        };
+        answer.chunks(cut).for_each(|piece| tap.feed(piece));
+        tap.end();
+        (tap.finished(), tap.failed(), tap.usage(), tap.model())
+    };
+    assert_eq!(seen(usize::MAX), seen(usize::from(*cut) + 1));
 });

@@ -2,6 +2,8 @@
 //! edited, and how an event stream ends.
 
 mod call;
+mod counts;
+mod decode;
 mod delimiters;
 mod depth;
 mod family;
@@ -11,13 +13,16 @@ mod multipart;
 mod parameters;
 mod path;
 mod route;
+mod skim;
 mod spool;
 mod sse;
+mod tap;
 mod unhurried;
+mod usage;
 
 pub use call::{Call, CallError, ReadLimits};
 pub use family::Family;
 pub use json::{JsonError, JsonObject};
 pub use multipart::{Form, FormError};
 pub use route::{Route, RouteError, Surface};
-pub use sse::SseTap;
+pub use tap::Tap;

@@ -1,202 +1,99 @@
-//! An event stream, watched as it passes: did it end as it should, or was it cut?
-//!
-//! The tap observes. It sees lines as the WHATWG's server-sent events define them (LF, CRLF or CR; `data:` with or
-//! without a space; comments; a byte order mark), however the bytes are cut, and whatever it can't make sense of it
-//! passes over.
+//! The lines of an event stream, as the WHATWG's server-sent events define them: LF, CRLF or CR; `data:` with or
+//! without a space; comments; a byte order mark. Nothing is kept of them, so that no line is too long.
 
-use memchr::{memchr2, memmem};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use memchr::memchr2;
 
-/// The longest line that is kept, in bytes; of a longer one nothing is seen.
-const MAX_LINE: usize = 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const DATA: &[u8] = b"data:";
 
-/// Watches an event stream.
-#[derive(Debug, Default)]
-pub struct SseTap {
-    line: Vec<u8>,
-    too_long: bool,
-    after_cr: bool,
-    finished: bool,
-    failed: bool,
+/// What the bytes of a stream bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// Some of a `data` line, without its name.
+    Data(&'a [u8]),
+    /// The end of such a line. Several lines of an event are one text.
+    LineEnd,
+    /// An empty line.
+    EventEnd,
 }
 
-impl SseTap {
-    /// Shows the next bytes of the stream.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+/// Takes a stream apart, however its bytes are cut.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    line: Line,
+    /// The beginning of the line while it may be a name, at most as long as a byte order mark and the name.
+    head: Vec<u8>,
+    after_cr: bool,
+    /// Whether a line has ended.
+    begun: bool,
+}
+
+/// What the current line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Line {
+    /// Its name is not whole yet.
+    #[default]
+    Head,
+    Data,
+    Other,
+}
+
+impl Lines {
+    /// Shows the next bytes; `see` is told what they bring.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], see: &mut impl FnMut(Part<'_>)) {
+        if bytes.is_empty() {
+            return;
+        }
         if std::mem::take(&mut self.after_cr) {
             bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some(end) = memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(end);
-            self.ends_with(line);
+            self.go_on(line, see);
+            self.end(see);
             bytes = match rest {
                 [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
                 [] => rest,
             };
             self.after_cr = rest == b"\r";
         }
-        self.keep(bytes);
+        self.go_on(bytes, see);
     }
 
-    /// Whether the stream's last event was seen.
-    pub fn finished(&self) -> bool {
-        self.finished
-    }
-
-    /// Whether an error was seen in the stream.
-    pub fn failed(&self) -> bool {
-        self.failed
-    }
-
-    /// A line ends with these bytes.
-    fn ends_with(&mut self, end: &[u8]) {
-        if self.line.is_empty() && !self.too_long {
-            return self.line(end);
-        }
-        self.keep(end);
-        let line = std::mem::take(&mut self.line);
-        if !std::mem::take(&mut self.too_long) {
-            self.line(&line);
-        }
-    }
-
-    fn keep(&mut self, part: &[u8]) {
-        if self.line.len().saturating_add(part.len()) > MAX_LINE {
-            self.too_long = true;
-            self.line = Vec::new();
-        }
-        if !self.too_long {
-            self.line.extend_from_slice(part);
-        }
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        let Some(data) = line.strip_prefix(b"data:") else {
-            return;
-        };
-        let data = data.trim_ascii();
-        if data == b"[DONE]" {
-            self.finished = true;
-        } else if MARKS.iter().any(|mark| memmem::find(data, mark).is_some())
-            && let Ok(event) = serde_json::from_slice::<Event<'_>>(data)
+    fn go_on(&mut self, mut part: &[u8], see: &mut impl FnMut(Part<'_>)) {
+        while self.line == Line::Head
+            && let Some((byte, rest)) = part.split_first()
         {
-            self.failed |= event.error.is_some() || event.error_type.is_some() || event.kind == Some("error");
-            self.finished |=
-                event.generated_text.is_some() || event.kind.is_some_and(|kind| LAST.contains(&kind));
-        }
-    }
-}
-
-/// A frame without any of these says nothing about the end, and is not parsed.
-const MARKS: [&[u8]; 4] = [b"\"error", b"message_stop", b"\"response.", b"\"generated_text"];
-
-/// The `type` of a last event: Anthropic's, and those of the Responses API.
-const LAST: [&str; 4] = [
-    "message_stop",
-    "response.completed",
-    "response.incomplete",
-    "response.failed",
-];
-
-/// What a frame may say about the end of its stream. Null counts as absent.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Option<&'a str>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error_type: Option<&'a RawValue>,
-    #[serde(borrow)]
-    generated_text: Option<&'a RawValue>,
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn verdict<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (bool, bool) {
-        let mut tap = SseTap::default();
-        pieces.into_iter().for_each(|piece| tap.feed(piece));
-        (tap.finished(), tap.failed())
-    }
-
-    #[test]
-    fn each_dialect_says_when_it_has_ended() {
-        for (stream, want) in [
-            ("data: {\"choices\":[]}\n\ndata: [DONE]\n\n", (true, false)),
-            ("data:[DONE]\r\n\r\n", (true, false)),
-            ("\u{feff}data: [DONE]\r\r", (true, false)),
-            (
-                ": comment\n\ndata: null\n\ndata: {\"choices\":[]}\n\n",
-                (false, false),
-            ),
-            ("data: {\"type\":\"message_stop\"}\n\n", (true, false)),
-            (
-                "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"error\":null}}\n\n",
-                (true, false),
-            ),
-            (
-                "data:{\"token\":{},\"generated_text\":\"Hi\",\"details\":{}}\n\n",
-                (true, false),
-            ),
-            ("data: {\"token\":{},\"generated_text\":null}\n\n", (false, false)),
-            ("data: {\"error\":null,\"choices\":[]}\n\n", (false, false)),
-            (
-                "data: {\"error_type\":\"validation_error\",\"error_message\":\"{}\"}\n\n",
-                (false, true),
-            ),
-            (
-                "data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n\n",
-                (true, true),
-            ),
-            (
-                "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n",
-                (false, true),
-            ),
-            (
-                "data: {\"choices\":[{\"delta\":{\"content\":\"data: [DONE] message_stop \\\"error\\\"\"}}]}\n\n",
-                (false, false),
-            ),
-            ("data: [DONE]", (false, false)),
-            ("data: {\"type\":\n\n", (false, false)),
-        ] {
-            assert_eq!(verdict([stream.as_bytes()]), want, "{stream}");
-        }
-    }
-
-    #[test]
-    fn a_line_beyond_its_bound_is_passed_over_and_the_next_one_is_seen() {
-        let long = format!("data: {}", "x".repeat(MAX_LINE));
-        assert_eq!(
-            verdict([long.as_bytes(), b"\n", b"\ndata: [DONE]\n"]),
-            (true, false)
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn however_a_stream_is_cut_the_verdict_is_the_same(
-            parts in prop::collection::vec(prop::sample::select(vec![
-                "data: [DONE]", "data:", " [DONE]", "\n", "\r", "\r\n", "\u{feff}", ": x", "\u{1f30a}",
-                "data: {\"error\":{}}", "{\"type\":\"message_stop\"}", "data: null",
-            ]), 0..30),
-            cuts in prop::collection::vec(0_usize..12, 0..40),
-        ) {
-            let whole = parts.concat();
-            let mut rest = whole.as_bytes();
-            let mut pieces = Vec::new();
-            for cut in cuts {
-                let (piece, then) = rest.split_at(cut.min(rest.len()));
-                pieces.push(piece);
-                rest = then;
+            self.head.push(*byte);
+            part = rest;
+            let name = self.name();
+            if name == DATA {
+                self.line = Line::Data;
+            } else if !DATA.starts_with(name) && (self.begun || !BYTE_ORDER_MARK.starts_with(name)) {
+                self.line = Line::Other;
             }
-            pieces.push(rest);
-            prop_assert_eq!(verdict(pieces), verdict([whole.as_bytes()]));
         }
+        if self.line == Line::Data && !part.is_empty() {
+            see(Part::Data(part));
+        }
+    }
+
+    fn end(&mut self, see: &mut impl FnMut(Part<'_>)) {
+        match self.line {
+            Line::Data => see(Part::LineEnd),
+            Line::Head if self.name().is_empty() => see(Part::EventEnd),
+            Line::Head | Line::Other => {}
+        }
+        self.head.clear();
+        self.line = Line::Head;
+        self.begun = true;
+    }
+
+    /// The line's beginning, without the mark that may stand before the first one.
+    fn name(&self) -> &[u8] {
+        if self.begun {
+            return &self.head;
+        }
+        self.head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.head)
     }
 }

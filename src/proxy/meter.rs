@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -14,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::forward;
 use super::settle::Record;
 use crate::body::{Body, BoxError};
-use crate::dialect::SseTap;
+use crate::dialect::Tap;
 use crate::metrics::Outcome;
 
 /// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces.
@@ -23,23 +22,8 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let tap = (record.names_model() && is_event_stream(answer.headers())).then(SseTap::default);
+    let tap = record.names_model().then(|| Tap::of(answer.headers())).flatten();
     answer.map(|body| Body::stream(Metered::new(body, idle, tap, record)))
-}
-
-/// Whether the body is an event stream that can be read: an encoded one passes unseen.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    if headers.contains_key(CONTENT_ENCODING) {
-        return false;
-    }
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    content_type
-        .split(';')
-        .next()
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// The upstream was silent in the middle of its answer.
@@ -59,13 +43,13 @@ pin_project! {
         timer: Sleep,
         idle: Duration,
         last: Instant,
-        tap: Option<SseTap>,
+        tap: Option<Tap>,
         record: Record,
     }
 }
 
 impl<B: HttpBody<Data = Bytes>> Metered<B> {
-    fn new(body: B, idle: Duration, tap: Option<SseTap>, mut record: Record) -> Self {
+    fn new(body: B, idle: Duration, tap: Option<Tap>, mut record: Record) -> Self {
         if body.is_end_stream() {
             record.settle(Outcome::Completed);
         }
@@ -134,7 +118,7 @@ where
 }
 
 /// Shows data to the tap, and takes from trailers what must not pass.
-fn observed(frame: Frame<Bytes>, tap: Option<&mut SseTap>, record: &mut Record) -> Frame<Bytes> {
+fn observed(frame: Frame<Bytes>, tap: Option<&mut Tap>, record: &mut Record) -> Frame<Bytes> {
     if let Some(data) = frame.data_ref() {
         record.sent(data.len());
         if let Some(tap) = tap {
@@ -153,7 +137,7 @@ fn passing(mut trailers: HeaderMap) -> HeaderMap {
 }
 
 /// An event stream that ends without its last event was cut, even if its framing is whole.
-fn verdict(tap: Option<&SseTap>) -> Outcome {
+fn verdict(tap: Option<&Tap>) -> Outcome {
     match tap {
         Some(tap) if tap.failed() || !tap.finished() => Outcome::UpstreamFailed,
         _ => Outcome::Completed,

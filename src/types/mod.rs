@@ -1,13 +1,17 @@
-//! Ground types: names, ids and the clock. No I/O, no async, no HTTP.
+//! Ground types: names, ids, money and the clock. No I/O, no async, no HTTP.
 
 mod account;
 mod clock;
 mod model;
+mod money;
 mod peer;
 mod request_id;
+mod usage;
 
 pub use account::{AccountId, InvalidAccountId, InvalidKeyName, KeyName};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use model::{InvalidModelName, ModelName, ModelPattern};
+pub use money::{Money, MoneyError};
 pub use peer::Peer;
 pub use request_id::RequestId;
+pub use usage::Usage;

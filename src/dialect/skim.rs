@@ -1,0 +1,323 @@
+//! JSON, skimmed as it passes: the values of a few keys near the top, and nothing of all the rest.
+//!
+//! The skimmer finds where values begin and end, however the bytes are cut; what is in them others read. It jumps from
+//! one quote or brace to the next, so that a megabyte of base64 costs a search and no more. It checks nothing: of what
+//! is no JSON it may see anything.
+
+use memchr::{memchr, memchr3};
+
+pub(super) use names::Name;
+use names::{Container, Key};
+
+mod names;
+
+/// The longest key that is looked at, in bytes as written: the longest watched one, all escaped.
+const MAX_KEY: usize = 128;
+
+/// What the skimmer has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen<'a> {
+    /// A value's own bytes, whole.
+    Value(Name, &'a [u8]),
+    /// The beginning of a value that is longer than its bound.
+    Beginning(Name, &'a [u8]),
+    /// The document's last brace.
+    End,
+}
+
+/// Skims one JSON document after another.
+#[derive(Debug, Default)]
+pub(super) struct Skimmer {
+    state: State,
+    /// How many braces are open, outside of strings and of kept values.
+    depth: u32,
+    /// The watched object whose members stand at depth 2.
+    container: Option<Container>,
+    /// Whether the string so far ends in an odd number of backslashes.
+    escaping: bool,
+    /// The key so far, one byte beyond [`MAX_KEY`] at the most.
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    /// Outside of strings.
+    #[default]
+    Outside,
+    /// In a string that nobody asks for.
+    Text,
+    /// In a string that may be a watched key.
+    Key,
+    /// After a string that is a watched key if a colon follows.
+    Colon(Key),
+    /// After the colon.
+    Before(Key),
+    /// In a number or a word.
+    Word(Name),
+    /// In a string that is a watched value.
+    Quoted(Name),
+    /// In an object or a list that is a watched value.
+    Nested(Name, Nest),
+}
+
+/// How deep in brackets of one kind, outside of strings or in one. Those of the other kind balance by themselves.
+#[derive(Debug, Clone, Copy)]
+struct Nest {
+    open: u8,
+    close: u8,
+    depth: u32,
+    quoted: bool,
+}
+
+impl Skimmer {
+    /// Shows the next bytes; `see` is told what was found in them.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], see: &mut impl FnMut(Seen<'_>)) {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Outside => self.outside(bytes, see),
+                State::Text => match self.string_end(bytes) {
+                    Some((_, rest)) => self.go(State::Outside, rest),
+                    None => return,
+                },
+                State::Key => self.key(bytes),
+                State::Colon(key) => self.colon(key, bytes),
+                State::Before(key) => self.before(key, bytes),
+                State::Word(name) => self.word(name, bytes, see),
+                State::Quoted(name) => self.quoted(name, bytes, see),
+                State::Nested(name, nest) => self.nested(name, nest, bytes, see),
+            };
+        }
+    }
+
+    /// What comes next is a new document, whatever became of the last one.
+    pub(super) fn restart(&mut self) {
+        self.state = State::Outside;
+        self.depth = 0;
+        self.container = None;
+        self.escaping = false;
+    }
+
+    fn go<'a>(&mut self, state: State, rest: &'a [u8]) -> &'a [u8] {
+        self.state = state;
+        rest
+    }
+
+    fn outside<'a>(&mut self, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
+        let Some((byte, rest)) = after(bytes, memchr3(b'"', b'{', b'}', bytes)) else {
+            return &[];
+        };
+        match byte {
+            b'"' if self.depth == 1 || (self.depth == 2 && self.container.is_some()) => {
+                self.key.clear();
+                self.state = State::Key;
+            }
+            b'"' => self.state = State::Text,
+            b'{' => self.depth = self.depth.saturating_add(1),
+            _ => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth <= 1 {
+                    self.container = None;
+                }
+                if self.depth == 0 {
+                    see(Seen::End);
+                }
+            }
+        }
+        rest
+    }
+
+    fn key<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (part, rest) = match self.string_end(bytes) {
+            Some((part, rest)) => (part, Some(rest)),
+            None => (bytes, None),
+        };
+        let Some(rest) = rest else {
+            keep(&mut self.key, part, MAX_KEY);
+            return &[];
+        };
+        let whole = if self.key.is_empty() {
+            part
+        } else {
+            keep(&mut self.key, part, MAX_KEY);
+            &self.key
+        };
+        let key = if whole.len() > MAX_KEY {
+            None
+        } else {
+            self.named(whole)
+        };
+        self.go(key.map_or(State::Outside, State::Colon), rest)
+    }
+
+    fn named(&self, key: &[u8]) -> Option<Key> {
+        let find = |key: &[u8]| match self.container {
+            Some(container) if self.depth == 2 => Key::inside(container, key),
+            _ => Key::at_the_top(key),
+        };
+        if memchr(b'\\', key).is_none() {
+            return find(key);
+        }
+        let quoted = [b"\"", key, b"\""].concat();
+        let decoded: String = serde_json::from_slice(&quoted).ok()?;
+        find(decoded.as_bytes())
+    }
+
+    fn colon<'a>(&mut self, key: Key, bytes: &'a [u8]) -> &'a [u8] {
+        match bytes.trim_ascii_start() {
+            [b':', rest @ ..] => self.go(State::Before(key), rest),
+            [] => &[],
+            other => self.go(State::Outside, other),
+        }
+    }
+
+    fn before<'a>(&mut self, key: Key, bytes: &'a [u8]) -> &'a [u8] {
+        let bytes = bytes.trim_ascii_start();
+        let Some((first, rest)) = bytes.split_first() else {
+            return &[];
+        };
+        let name = match key {
+            Key::Value(name) => name,
+            Key::Container(container) => {
+                if *first == b'{' && self.depth == 1 {
+                    self.container = Some(container);
+                }
+                return self.go(State::Outside, bytes);
+            }
+        };
+        self.value.clear();
+        let nest = |open, close| Nest {
+            open,
+            close,
+            depth: 1,
+            quoted: false,
+        };
+        let state = match first {
+            b'"' => State::Quoted(name),
+            b'{' => State::Nested(name, nest(b'{', b'}')),
+            b'[' => State::Nested(name, nest(b'[', b']')),
+            _ => return self.go(State::Word(name), bytes),
+        };
+        self.value.push(*first);
+        self.go(state, rest)
+    }
+
+    fn word<'a>(&mut self, name: Name, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b'}' | b']' | b'"' | b'{');
+        let Some((part, rest)) = bytes
+            .iter()
+            .position(ends)
+            .and_then(|end| bytes.split_at_checked(end))
+        else {
+            keep(&mut self.value, bytes, name.bound());
+            return &[];
+        };
+        keep(&mut self.value, part, name.bound());
+        self.tell(name, see);
+        self.go(State::Outside, rest)
+    }
+
+    fn quoted<'a>(&mut self, name: Name, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
+        let Some((part, rest)) = self.string_end(bytes) else {
+            keep(&mut self.value, bytes, name.bound());
+            return &[];
+        };
+        keep(&mut self.value, part, name.bound());
+        keep(&mut self.value, b"\"", name.bound());
+        self.tell(name, see);
+        self.go(State::Outside, rest)
+    }
+
+    fn nested<'a>(
+        &mut self,
+        name: Name,
+        mut nest: Nest,
+        bytes: &'a [u8],
+        see: &mut impl FnMut(Seen<'_>),
+    ) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() && nest.depth > 0 {
+            if nest.quoted {
+                match self.string_end(rest) {
+                    Some((_, after)) => (nest.quoted, rest) = (false, after),
+                    None => rest = &[],
+                }
+                continue;
+            }
+            let Some((byte, next)) = after(rest, memchr3(b'"', nest.open, nest.close, rest)) else {
+                rest = &[];
+                continue;
+            };
+            rest = next;
+            match byte {
+                b'"' => nest.quoted = true,
+                byte if byte == nest.open => nest.depth = nest.depth.saturating_add(1),
+                _ => nest.depth = nest.depth.saturating_sub(1),
+            }
+        }
+        let part = bytes.len().saturating_sub(rest.len());
+        keep(
+            &mut self.value,
+            bytes.get(..part).unwrap_or_default(),
+            name.bound(),
+        );
+        if nest.depth > 0 {
+            return self.go(State::Nested(name, nest), rest);
+        }
+        self.tell(name, see);
+        self.go(State::Outside, rest)
+    }
+
+    fn tell(&mut self, name: Name, see: &mut impl FnMut(Seen<'_>)) {
+        if self.value.len() > name.bound() {
+            self.value.truncate(name.bound());
+            see(Seen::Beginning(name, &self.value));
+            self.value = Vec::new();
+        } else {
+            see(Seen::Value(name, &self.value));
+        }
+    }
+
+    /// Splits at the quote that ends the string: what stands before it, and after it.
+    fn string_end<'a>(&mut self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let mut from = 0;
+        while let Some(rest) = bytes.get(from..)
+            && let Some(at) = memchr(b'"', rest)
+        {
+            let at = from.saturating_add(at);
+            let before = bytes.get(from..at).unwrap_or_default();
+            let carried = from == 0 && self.escaping;
+            let escaped = ends_escaping(before, carried);
+            self.escaping = false;
+            if !escaped {
+                return Some((bytes.get(..at)?, bytes.get(at.saturating_add(1)..)?));
+            }
+            from = at.saturating_add(1);
+        }
+        let carried = from == 0 && self.escaping;
+        self.escaping = ends_escaping(bytes.get(from..).unwrap_or_default(), carried);
+        None
+    }
+}
+
+/// Whether a string that goes on with `bytes` ends in an odd number of backslashes, `carried` saying so of its part
+/// before them.
+fn ends_escaping(bytes: &[u8], carried: bool) -> bool {
+    let backslashes = bytes.iter().rev().take_while(|byte| **byte == b'\\').count();
+    (backslashes % 2 == 1) != (carried && backslashes == bytes.len())
+}
+
+/// The byte at `at`, and what follows it.
+fn after(bytes: &[u8], at: Option<usize>) -> Option<(u8, &[u8])> {
+    let (byte, rest) = bytes.get(at?..)?.split_first()?;
+    Some((*byte, rest))
+}
+
+/// Appends `part`, as far as one byte beyond `bound`: enough to know that there was more.
+fn keep(kept: &mut Vec<u8>, part: &[u8], bound: usize) {
+    let room = bound.saturating_add(1).saturating_sub(kept.len());
+    kept.extend_from_slice(part.get(..room).unwrap_or(part));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! An answer, watched as it passes: what it used, who served it, and did it end as it should or was it cut?
+//!
+//! The tap observes. Whatever it can't make sense of it passes over; it keeps no more of the answer than the few
+//! values that are of interest, and holds nothing back.
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use memchr::memchr;
+
+use super::decode::Decoder;
+use super::skim::{Name, Seen, Skimmer};
+use super::sse::{Lines, Part};
+use super::usage::Reports;
+use crate::types::Usage;
+
+/// What ends the streams of OpenAI's older surfaces.
+const DONE: &[u8] = b"[DONE]";
+
+/// Watches one answer.
+#[derive(Debug)]
+pub struct Tap {
+    framing: Framing,
+    decoder: Option<Decoder>,
+    watch: Watch,
+}
+
+/// How documents follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Events,
+    OneDocument,
+    DocumentPerLine,
+}
+
+impl Tap {
+    /// A tap for an answer with these headers: an event stream, one JSON document or lines of them, as it is or in
+    /// gzip or deflate. `None` for all others.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let framing = Framing::of(headers)?;
+        let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+        let decoder = match (codings.next(), codings.next()) {
+            (None, _) => None,
+            (Some(coding), None) => match coding.to_str().ok()?.trim().to_ascii_lowercase().as_str() {
+                "identity" => None,
+                "gzip" | "x-gzip" => Some(Decoder::gzip()),
+                "deflate" => Some(Decoder::deflate()),
+                _ => return None,
+            },
+            (Some(_), Some(_)) => return None,
+        };
+        Some(Self {
+            framing,
+            decoder,
+            watch: Watch::default(),
+        })
+    }
+
+    /// Shows the next bytes of the answer.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Self {
+            framing,
+            decoder,
+            watch,
+        } = self;
+        match decoder {
+            None => watch.feed(*framing, bytes),
+            Some(decoder) => decoder.feed(bytes, &mut |unpacked| watch.feed(*framing, unpacked)),
+        }
+    }
+
+    /// Nothing follows, whether the answer is whole or not.
+    pub fn end(&mut self) {
+        let Self {
+            framing,
+            decoder,
+            watch,
+        } = self;
+        if let Some(decoder) = decoder {
+            decoder.end(&mut |unpacked| watch.feed(*framing, unpacked));
+        }
+    }
+
+    /// What the answer says that it used, as far as it was seen: in a stream the last that it said.
+    pub fn usage(&self) -> Option<Usage> {
+        self.watch.found.reports.usage().filter(|_| !self.is_blind())
+    }
+
+    /// Whether the answer reported a cost that can't be one: not a number, negative, or beyond belief.
+    pub fn cost_refused(&self) -> bool {
+        self.watch.found.reports.cost_refused()
+    }
+
+    /// The model that the answer says it is from.
+    pub fn model(&self) -> Option<String> {
+        serde_json::from_slice(self.watch.found.model.as_deref()?).ok()
+    }
+
+    /// Whether what must come last was seen: a stream that ends before was cut. True where it can't be known.
+    pub fn finished(&self) -> bool {
+        let found = &self.watch.found;
+        self.is_blind()
+            || match self.framing {
+                Framing::Events => found.finished,
+                Framing::OneDocument => true,
+                Framing::DocumentPerLine => found.finished || !found.says_done,
+            }
+    }
+
+    /// Whether an error was seen in the stream.
+    pub fn failed(&self) -> bool {
+        self.framing != Framing::OneDocument && self.watch.found.failed
+    }
+
+    /// Whether it has lost sight of the answer, because its coding is broken or it unpacks to too much.
+    fn is_blind(&self) -> bool {
+        self.decoder.as_ref().is_some_and(Decoder::gave_up)
+    }
+}
+
+impl Framing {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let essence = content_type.split(';').next()?.trim();
+        match essence.to_ascii_lowercase().as_str() {
+            "text/event-stream" => Some(Self::Events),
+            "application/json" => Some(Self::OneDocument),
+            "application/x-ndjson" => Some(Self::DocumentPerLine),
+            _ => None,
+        }
+    }
+}
+
+/// Where in an answer the tap is, and what it has found.
+#[derive(Debug, Default)]
+struct Watch {
+    lines: Lines,
+    done: Done,
+    skimmer: Skimmer,
+    found: Found,
+}
+
+impl Watch {
+    fn feed(&mut self, framing: Framing, bytes: &[u8]) {
+        match framing {
+            Framing::Events => self.events(bytes),
+            Framing::OneDocument => self.skimmer.feed(bytes, &mut |seen| self.found.see(seen)),
+            Framing::DocumentPerLine => self.lines(bytes),
+        }
+    }
+
+    fn events(&mut self, bytes: &[u8]) {
+        let Self {
+            lines,
+            done,
+            skimmer,
+            found,
+        } = self;
+        lines.feed(bytes, &mut |part| match part {
+            Part::Data(data) => {
+                done.feed(data);
+                skimmer.feed(data, &mut |seen| found.see(seen));
+            }
+            Part::LineEnd => {
+                found.finished |= done.end();
+                skimmer.feed(b"\n", &mut |seen| found.see(seen));
+            }
+            Part::EventEnd => {
+                skimmer.restart();
+                found.forget_document();
+            }
+        });
+    }
+
+    /// A line is a document, also if the one before was broken.
+    fn lines(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = memchr(b'\n', bytes) {
+            let (line, rest) = bytes.split_at(end);
+            self.skimmer.feed(line, &mut |seen| self.found.see(seen));
+            self.skimmer.restart();
+            self.found.forget_document();
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.skimmer.feed(bytes, &mut |seen| self.found.see(seen));
+    }
+}
+
+/// What was found in an answer.
+#[derive(Debug, Default)]
+struct Found {
+    reports: Reports,
+    /// The last model named, as it is written.
+    model: Option<Vec<u8>>,
+    finished: bool,
+    failed: bool,
+    /// Whether lines say of themselves if they are the last.
+    says_done: bool,
+    /// What the current document says of the end; it counts when the document is whole.
+    document: Verdict,
+}
+
+#[derive(Debug, Default)]
+struct Verdict {
+    last: bool,
+    failed: bool,
+}
+
+impl Found {
+    fn see(&mut self, seen: Seen<'_>) {
+        match seen {
+            Seen::Value(name, raw) => self.value(name, raw),
+            Seen::Beginning(name @ (Name::Error | Name::GeneratedText), raw) => self.value(name, raw),
+            Seen::Beginning(..) => {}
+            Seen::End => {
+                let document = std::mem::take(&mut self.document);
+                self.finished |= document.last;
+                self.failed |= document.failed;
+            }
+        }
+    }
+
+    fn forget_document(&mut self) {
+        self.document = Verdict::default();
+    }
+
+    fn value(&mut self, name: Name, raw: &[u8]) {
+        if raw == b"null" || raw.is_empty() {
+            return;
+        }
+        match name {
+            Name::Type => self.kind(raw),
+            Name::Error => self.document.failed = true,
+            Name::GeneratedText => self.document.last = true,
+            Name::Done => {
+                self.says_done = true;
+                self.document.last |= raw == b"true";
+            }
+            Name::Model if self.model.as_deref() == Some(raw) => {}
+            Name::Model => self.model = Some(raw.to_vec()),
+            Name::Usage
+            | Name::StartUsage
+            | Name::UsageMetadata
+            | Name::Timings
+            | Name::InferenceStatus
+            | Name::Details
+            | Name::Meta
+            | Name::EstimatedCost
+            | Name::NumTokens
+            | Name::NumInputTokens
+            | Name::InputTokens
+            | Name::OutTokens
+            | Name::PromptEvalCount
+            | Name::EvalCount
+            | Name::Duration => self.reports.take(name, raw),
+        }
+    }
+
+    /// The types of last events are Anthropic's and those of the Responses API.
+    fn kind(&mut self, raw: &[u8]) {
+        match raw {
+            b"\"message_stop\"" | b"\"response.completed\"" | b"\"response.incomplete\"" => {
+                self.document.last = true;
+            }
+            b"\"response.failed\"" => (self.document.last, self.document.failed) = (true, true),
+            b"\"error\"" => self.document.failed = true,
+            _ => {}
+        }
+    }
+}
+
+/// How far the current line is `[DONE]`.
+#[derive(Debug, Default)]
+struct Done {
+    matched: usize,
+    other: bool,
+}
+
+impl Done {
+    fn feed(&mut self, data: &[u8]) {
+        for byte in data {
+            if self.other {
+                return;
+            }
+            let space = byte.is_ascii_whitespace() && (self.matched == 0 || self.matched == DONE.len());
+            if DONE.get(self.matched) == Some(byte) {
+                self.matched = self.matched.saturating_add(1);
+            } else {
+                self.other = !space;
+            }
+        }
+    }
+
+    /// The line ends; whether it was that.
+    fn end(&mut self) -> bool {
+        let line = std::mem::take(self);
+        !line.other && line.matched == DONE.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Money: whole nano-dollars, read from decimal text exactly, never through floating point.
+
+use std::fmt;
+
+/// How many decimals a dollar has here.
+const DECIMALS: i64 = 9;
+
+/// Nano-dollars in a dollar.
+const NANOS: i64 = 1_000_000_000;
+
+/// The longest number that is read, in bytes: more than a 64-bit float has in full.
+const MAX_LEN: usize = 1100;
+
+/// An amount in nano-dollars (10⁻⁹ USD), from zero to about 9.2 billion dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Money(i64);
+
+/// Why a text is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// It is no decimal number: empty, `NaN`, `Infinity` or other words.
+    #[error("not a decimal number")]
+    NotANumber,
+    /// It is below zero.
+    #[error("an amount is not negative")]
+    Negative,
+    /// It is more than an amount can be.
+    #[error("more than an amount can be")]
+    TooMuch,
+}
+
+impl Money {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// So many nano-dollars; `None` below zero.
+    pub const fn from_nanos(nanos: i64) -> Option<Self> {
+        if nanos < 0 { None } else { Some(Self(nanos)) }
+    }
+
+    /// The amount in nano-dollars.
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Reads dollars in decimal notation with or without an exponent, as JSON writes numbers: `0.5`, `4.36e-05`. What
+    /// lies beyond the ninth decimal is rounded up.
+    ///
+    /// # Errors
+    /// See [`MoneyError`].
+    pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        let number = Number::parse(text).ok_or(MoneyError::NotANumber)?;
+        let nanos = number.shifted_up(DECIMALS).ok_or(MoneyError::TooMuch)?;
+        if number.negative && nanos > 0 {
+            return Err(MoneyError::Negative);
+        }
+        Ok(Self(nanos))
+    }
+}
+
+/// Dollars in plain decimal notation, without zeros at the end: `0.0000436`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (dollars, rest) = (self.0 / NANOS, self.0 % NANOS);
+        if rest == 0 {
+            return write!(f, "{dollars}");
+        }
+        let decimals = format!("{rest:09}");
+        write!(f, "{dollars}.{}", decimals.trim_end_matches('0'))
+    }
+}
+
+/// The parts of a decimal number.
+struct Number<'a> {
+    negative: bool,
+    whole: &'a str,
+    decimals: &'a str,
+    exponent: i64,
+}
+
+impl<'a> Number<'a> {
+    /// Takes what JSON takes, and a sign or zeros in front.
+    fn parse(text: &'a str) -> Option<Self> {
+        let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if text.len() > MAX_LEN {
+            return None;
+        }
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, power(exponent)?),
+            None => (text, 0),
+        };
+        let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
+        let (whole, decimals) = match unsigned.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (unsigned, ""),
+        };
+        (!whole.is_empty() && all_digits(whole) && all_digits(decimals)).then_some(Self {
+            negative: mantissa.starts_with('-'),
+            whole,
+            decimals,
+            exponent,
+        })
+    }
+
+    /// The number without its sign, times ten to the power of `places`, rounded up to a whole number; `None` if that is
+    /// too large.
+    fn shifted_up(&self, places: i64) -> Option<i64> {
+        let point = i64::try_from(self.whole.len()).ok()?;
+        let end = point.checked_add(self.exponent)?.checked_add(places)?;
+        let digits = self.whole.bytes().chain(self.decimals.bytes());
+        let mut shifted: i64 = 0;
+        let mut rest = false;
+        let mut read: i64 = 0;
+        for digit in digits.map(|b| i64::from(b.saturating_sub(b'0'))) {
+            if read < end {
+                shifted = shifted.checked_mul(10)?.checked_add(digit)?;
+            } else {
+                rest |= digit != 0;
+            }
+            read = read.checked_add(1)?;
+        }
+        while shifted != 0 && read < end {
+            shifted = shifted.checked_mul(10)?;
+            read = read.checked_add(1)?;
+        }
+        shifted.checked_add(i64::from(rest))
+    }
+}
+
+/// An exponent; one beyond all bounds stays beyond all bounds.
+fn power(text: &str) -> Option<i64> {
+    const BEYOND: i64 = 1_000_000_000;
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let power = digits.parse().unwrap_or(BEYOND).min(BEYOND);
+    Some(if text.starts_with('-') { -power } else { power })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decimal_text_is_read_exactly_and_rounded_up() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("-0.0", 0),
+            ("0e99999999999999999999", 0),
+            ("1", 1_000_000_000),
+            ("1.5", 1_500_000_000),
+            ("4.36e-05", 43_600),
+            ("4.36E-5", 43_600),
+            ("2.68e-05", 26_800),
+            ("7e-08", 70),
+            ("0.0001140000022132881", 114_001),
+            ("0.000000001", 1),
+            ("0.0000000001", 1),
+            ("1e-400", 1),
+            ("1e-99999999999999999999", 1),
+            ("0.1e1", 1_000_000_000),
+            ("12e+2", 1_200_000_000_000),
+            ("000.25", 250_000_000),
+            ("9223372036.854775807", i64::MAX),
+        ] {
+            assert_eq!(Money::parse(text), Ok(Money(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        use MoneyError::{Negative, NotANumber, TooMuch};
+        for (text, error) in [
+            ("", NotANumber),
+            ("NaN", NotANumber),
+            ("Infinity", NotANumber),
+            ("-", NotANumber),
+            (".5", NotANumber),
+            ("1.", NotANumber),
+            ("1e", NotANumber),
+            ("1e+", NotANumber),
+            ("1 ", NotANumber),
+            ("0x10", NotANumber),
+            ("1_000", NotANumber),
+            ("1,5", NotANumber),
+            ("--1", NotANumber),
+            ("-1", Negative),
+            ("-1e-30", Negative),
+            ("9223372036.854775808", TooMuch),
+            ("9223372036.8547758071", TooMuch),
+            ("1e10", TooMuch),
+            ("1e99999999999999999999", TooMuch),
+        ] {
+            assert_eq!(Money::parse(text), Err(error), "{text}");
+        }
+        assert_eq!(Money::parse(&"1".repeat(MAX_LEN + 1)), Err(NotANumber));
+        assert_eq!(Money::from_nanos(-1), None);
+    }
+
+    #[test]
+    fn an_amount_is_shown_in_plain_decimals() {
+        for (nanos, text) in [
+            (0, "0"),
+            (1, "0.000000001"),
+            (43_600, "0.0000436"),
+            (1_500_000_000, "1.5"),
+            (20_000_000_000, "20"),
+            (i64::MAX, "9223372036.854775807"),
+        ] {
+            assert_eq!(Money(nanos).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(nanos in 0..=i64::MAX) {
+            prop_assert_eq!(Money::parse(&Money(nanos).to_string()), Ok(Money(nanos)));
+        }
+
+        #[test]
+        fn every_float_is_read_within_one_nano_dollar(dollars in 0.0..1e6_f64) {
+            for text in [format!("{dollars}"), format!("{dollars:e}")] {
+                let nanos = Money::parse(&text).unwrap().as_nanos();
+                prop_assert!((nanos as f64 - dollars * 1e9).abs() < 1.5, "{}", text);
+            }
+        }
+    }
+}
