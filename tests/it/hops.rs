@@ -35,8 +35,8 @@ async fn an_encoded_event_stream_counts_as_whole_though_it_cannot_be_read() {
     let upstream = Upstream::start(|_| {
         answer(
             "200 OK",
-            "content-type: text/event-stream\r\ncontent-encoding: gzip\r\n",
-            b"\x1f\x8bxx",
+            "content-type: text/event-stream\r\ncontent-encoding: br\r\n",
+            b"\x0b\x02xx",
         )
     })
     .await;
