@@ -159,7 +159,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         if !this.front.is_empty() {
             let count = this.front.len().min(buffer.remaining());
             buffer.put_slice(&this.front.split_to(count));
-            return Poll::Ready(Ok(()));
+            // What follows is most likely there already: hyper's buffer would grow for a second read.
+            return match Pin::new(&mut this.inner).poll_read(cx, buffer) {
+                Poll::Ready(read) => Poll::Ready(read),
+                Poll::Pending => Poll::Ready(Ok(())),
+            };
         }
         this.head = this
             .head
