@@ -297,10 +297,9 @@ struct Data {
 impl Handler for Data {
     async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         if self.watch.stage() >= Stage::Refusing {
-            return Box::pin(self.gate.refuse(peer, request)).await;
+            return self.gate.refuse(peer, request).await;
         }
-        // Boxed, so that what it takes to make an answer falls with its head: the body may take long.
-        Box::pin(self.gate.handle(peer, request)).await
+        self.gate.handle(peer, request).await
     }
 }
 

@@ -146,7 +146,9 @@ impl<H: Handler> Serving<H> {
         let service = service_fn(move |request: Request<Incoming>| {
             let call = (watch.call(), calls.begin());
             let (handler, watch) = (handler.clone(), watch.clone());
-            async move {
+            // Boxed, so that what it takes to make an answer falls with its head: the body may take long, and the
+            // library keeps room for the future as long as the connection.
+            Box::pin(async move {
                 let mut response = handler.handle(peer, request).await;
                 if watch.stage() >= Stage::Leaving {
                     response
@@ -154,7 +156,7 @@ impl<H: Handler> Serving<H> {
                         .insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| Counted::new(body, call)))
-            }
+            })
         });
         let connection = self.http1_builder().serve_connection(io, service);
         // A kept connection can only be told with an answer, so it stays until nobody waits for one.
@@ -181,10 +183,10 @@ impl<H: Handler> Serving<H> {
         let service = service_fn(move |request: Request<Incoming>| {
             let call = (watch.call(), calls.begin());
             let (handler, answers) = (handler.clone(), Arc::clone(&written));
-            async move {
+            Box::pin(async move {
                 let response = handler.handle(peer, request).await;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(Counted::new(body, call), &answers)))
-            }
+            })
         });
         let connection = self.http2_builder().serve_connection(io, service);
         // A client hears at once that it should go: its streams finish, and it opens no more of them.
