@@ -129,6 +129,8 @@ async fn simulated() -> io::Result<(TcpListener, Upstream)> {
     let base_url = format!("http://{}", listener.local_addr()?);
     let mut upstream = Upstream::at(base_url.parse().map_err(io::Error::other)?);
     upstream.api_key = Some(SecretString::from(SIMULATED_KEY));
+    // It plays DeepInfra at an address that does not say so.
+    upstream.usage_by_default = Some(true);
     Ok((listener, upstream))
 }
 

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::accounts;
 use super::format;
 use super::limits;
+use super::node::Value;
 use super::pem;
 use super::reader::Section;
 use super::settings::{Admin, Config, Cors, Models, Pem, Protocol, Server, Tls, Upstream, UpstreamRoute};
@@ -177,11 +178,26 @@ fn upstream(mut section: Section<'_>) -> Upstream {
         protocol: s
             .parsed("protocol", "one of `auto`, `http1`, `h2c`", protocol)
             .unwrap_or(or.protocol),
+        usage_by_default: auto_or_boolean(s, "usage_by_default"),
         routes: s.sections("route").into_iter().filter_map(route).collect(),
         base_url: or.base_url,
     };
     section.finish();
     upstream
+}
+
+/// `auto`, which is `None`, or what is set.
+fn auto_or_boolean(section: &mut Section<'_>, name: &str) -> Option<bool> {
+    let auto = section.is_text(name, "auto");
+    match section.plain(name) {
+        Some(Value::Bool(set)) => Some(set),
+        None => None,
+        Some(_) if auto => None,
+        Some(_) => {
+            section.mistake(name, "expected `auto`, true or false");
+            None
+        }
+    }
 }
 
 fn protocol(text: &str) -> Option<Protocol> {

@@ -140,6 +140,9 @@ pub struct Upstream {
     pub max_idle_per_host: usize,
     /// Which HTTP version is spoken.
     pub protocol: Protocol,
+    /// Whether it sends usage in streams unasked; `None` says to know it by its host. Further upstreams are always
+    /// known by theirs.
+    pub usage_by_default: Option<bool>,
     /// Further upstreams for some models; the first match wins.
     pub routes: Vec<UpstreamRoute>,
 }
@@ -156,6 +159,7 @@ impl Upstream {
             idle_timeout: Duration::from_secs(5 * 60),
             max_idle_per_host: 512,
             protocol: Protocol::Auto,
+            usage_by_default: None,
             routes: Vec::new(),
         }
     }

@@ -83,6 +83,7 @@ fn every_built_key_reaches_its_setting() {
         idle_timeout = "14s"
         max_idle_per_host = 0
         protocol = "h2c"
+        usage_by_default = false
         [[upstream.route]]
         models = ["acme/*", "other/model"]
         base_url = "http://10.0.0.7:8000"

@@ -161,12 +161,6 @@ const UNBUILT: &[Row] = &[
     row("console.oidc.admin_groups", Kind::Texts, "", SIGN_INS),
     row_accepting_default("telemetry.otlp_endpoint", Kind::Text, r#""""#, TRACES),
     row_accepting_default(
-        "upstream.usage_by_default",
-        Kind::AutoOrBoolean,
-        r#""auto""#,
-        USAGE,
-    ),
-    row_accepting_default(
         "upstream.continuous_usage",
         Kind::AutoOrBoolean,
         r#""auto""#,

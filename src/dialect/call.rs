@@ -1,6 +1,5 @@
 //! What a call asks for, read once: its models, whether it streams, and the body that will go upstream.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +11,16 @@ use http_body::Body as HttpBody;
 use super::json::{JsonError, JsonObject};
 use super::multipart::{Form, FormError};
 use super::parameters::Parameters;
-use super::route::{PayloadKind, Route, Surface};
+use super::route::Route;
+use super::surface::{PayloadKind, Surface};
 use super::unhurried::Unhurried;
 use crate::body::{self, Body, BoxError, ReadError};
 use crate::types::ModelName;
+
+mod alias;
+mod ask;
+
+pub use ask::Asked;
 
 /// The model of a speech call that names none.
 const DEFAULT_SPEECH_MODEL: &str = "hexgrad/Kokoro-82M";
@@ -159,32 +164,6 @@ impl Call {
         self.webhook
     }
 
-    /// Puts the serving model in the place of every model that `aliases` (asked = served) knows by its name without
-    /// version: in the path, in the body, in a form. Every other byte stays.
-    pub fn serve_aliases(mut self, aliases: &HashMap<ModelName, ModelName>) -> Self {
-        let served = |model: &ModelName| aliases.get(model.base()).cloned();
-        if !self.models.iter().any(|model| aliases.contains_key(model.base())) {
-            return self;
-        }
-        match &mut self.payload {
-            Payload::Json(object) if self.route.surface() == Surface::TextToSpeech => {
-                serve_speech(object, self.models.first().and_then(&served));
-            }
-            Payload::Json(object) => serve_json(object, &served),
-            Payload::Form(form) => form.replace("model", |name| served(&ModelName::parse(name).ok()?)),
-            Payload::None | Payload::Opaque(_) => {}
-        }
-        if let Some(model) = self.route.model().and_then(&served) {
-            self.route = self.route.with_model(&model);
-        }
-        for model in &mut self.models {
-            if let Some(served) = served(model) {
-                *model = served;
-            }
-        }
-        self
-    }
-
     /// The client's headers and the body that goes upstream, of known length but on account routes.
     ///
     /// # Errors
@@ -197,29 +176,6 @@ impl Call {
             Payload::Opaque(body) => body,
         };
         Ok((self.headers, body))
-    }
-}
-
-/// A call that names no model gets one here, or the upstream would serve its own default.
-fn serve_speech(object: &mut JsonObject, served: Option<ModelName>) {
-    if let Some(model) = served {
-        object.set_string("model_id", model.as_str());
-    }
-}
-
-fn serve_json(object: &mut JsonObject, served: &impl Fn(&ModelName) -> Option<ModelName>) {
-    let name = |text: &str| served(&ModelName::parse(text).ok()?).map(|model| model.to_string());
-    let replaced = object.string("model").ok().flatten().and_then(|text| name(&text));
-    if let Some(model) = replaced {
-        object.set_string("model", &model);
-    }
-    let replaced: Option<Vec<_>> = object
-        .strings("models")
-        .ok()
-        .flatten()
-        .map(|entries| entries.iter().map(|text| name(text)).collect());
-    if let Some(entries) = replaced {
-        object.replace_strings("models", &entries);
     }
 }
 

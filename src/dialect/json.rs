@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::depth::{MAX_DEPTH, too_deep};
 use super::fold::{Likeness, POLICY_KEYS, likeness};
+
+mod edit;
 
 /// The largest integer that every parser reads exactly, 2^53.
 const MAX_INTEGER: u64 = 1 << 53;
@@ -164,68 +166,6 @@ impl JsonObject {
         Ok(())
     }
 
-    /// Puts a string in the place of a policy key's value, or in front of all members when the key is absent; every
-    /// other byte stays.
-    pub fn set_string(&mut self, key: &'static str, value: &str) {
-        let value = serde_json::Value::from(value).to_string();
-        if let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key) {
-            return self.splice(place.clone(), &value);
-        }
-        let Some(brace) = memchr::memchr(b'{', &self.bytes) else {
-            return;
-        };
-        let start = brace + 1;
-        let rest = self.bytes.get(start..).unwrap_or_default().trim_ascii_start();
-        let comma = if rest.starts_with(b"}") { "" } else { "," };
-        let front = format!("\"{key}\":");
-        self.splice(start..start, &format!("{front}{value}{comma}"));
-        let at = start + front.len();
-        self.values.push((key, at..at + value.len()));
-    }
-
-    /// Puts strings in the places of a list's entries, one for one; every other byte stays.
-    pub fn replace_strings(&mut self, key: &str, values: &[Option<String>]) {
-        let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key).cloned() else {
-            return;
-        };
-        let Some(list) = self
-            .bytes
-            .get(place.clone())
-            .and_then(|raw| std::str::from_utf8(raw).ok())
-        else {
-            return;
-        };
-        let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(list) else {
-            return;
-        };
-        let mut edited = String::with_capacity(list.len());
-        let mut done = 0;
-        for (entry, value) in entries.into_iter().zip(values) {
-            let Some(value) = value else { continue };
-            let at = span(list, entry.get());
-            edited.push_str(list.get(done..at.start).unwrap_or_default());
-            edited.push_str(&serde_json::Value::from(value.as_str()).to_string());
-            done = at.end;
-        }
-        edited.push_str(list.get(done..).unwrap_or_default());
-        self.splice(place, &edited);
-    }
-
-    fn splice(&mut self, place: Range<usize>, value: &str) {
-        let mut edited = BytesMut::with_capacity(self.bytes.len().saturating_add(value.len()));
-        edited.extend_from_slice(&self.bytes.slice(..place.start));
-        edited.extend_from_slice(value.as_bytes());
-        edited.extend_from_slice(&self.bytes.slice(place.end..));
-        for (_, other) in &mut self.values {
-            if other.start >= place.end {
-                *other = other.start - place.len() + value.len()..other.end - place.len() + value.len();
-            } else if *other == place {
-                other.end = place.start + value.len();
-            }
-        }
-        self.bytes = edited.freeze();
-    }
-
     /// The value's own bytes; null counts as absent.
     fn raw(&self, key: &str) -> Option<&str> {
         let (_, place) = self.values.iter().find(|(known, _)| *known == key)?;
@@ -358,8 +298,39 @@ impl<'de> Visitor<'de> for &mut Walk<'de> {
     }
 }
 
+/// An object's members in their order, keys decoded, whatever they are.
+pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Pairs<'a> {
+    /// Reads a text that is one object and nothing else; `None` if it is not.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let pairs = deserializer.deserialize_map(PairsVisitor).ok()?;
+        deserializer.end().ok()?;
+        Some(pairs)
+    }
+}
+
+struct PairsVisitor;
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((Text(key), value)) = map.next_entry()? {
+            pairs.push((key, value));
+        }
+        Ok(Pairs(pairs))
+    }
+}
+
 /// Where `part`, which lies inside `whole`, begins and ends.
-fn span(whole: &str, part: &str) -> Range<usize> {
+pub(super) fn span(whole: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
     start..start + part.len()
 }

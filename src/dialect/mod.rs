@@ -1,5 +1,5 @@
 //! What upstreams speak, and no policy: which routes there are, what a call asks for, how its body is read and
-//! edited, and how an event stream ends.
+//! edited, and what an answer says of its own use.
 
 mod call;
 mod counts;
@@ -16,13 +16,17 @@ mod route;
 mod skim;
 mod spool;
 mod sse;
+mod strip;
+mod surface;
 mod tap;
 mod unhurried;
 mod usage;
 
-pub use call::{Call, CallError, ReadLimits};
+pub use call::{Asked, Call, CallError, ReadLimits};
 pub use family::Family;
 pub use json::{JsonError, JsonObject};
 pub use multipart::{Form, FormError};
-pub use route::{Route, RouteError, Surface};
+pub use route::{Route, RouteError};
+pub use strip::Strip;
+pub use surface::Surface;
 pub use tap::Tap;

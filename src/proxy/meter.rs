@@ -13,17 +13,20 @@ use tokio::time::{Instant, Sleep};
 use super::forward;
 use super::settle::Record;
 use crate::body::{Body, BoxError};
-use crate::dialect::Tap;
+use crate::dialect::{Asked, Strip, Tap};
 use crate::metrics::Outcome;
 
-/// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces.
-pub(super) fn watched<B>(answer: Response<B>, idle: Duration, record: Record) -> Response<Body>
+/// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces. What the
+/// gate has `asked` for in its own name is taken out.
+pub(super) fn watched<B>(answer: Response<B>, asked: Asked, idle: Duration, record: Record) -> Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let tap = record.names_model().then(|| Tap::of(answer.headers())).flatten();
-    answer.map(|body| Body::stream(Metered::new(body, idle, tap, record)))
+    let headers = answer.headers();
+    let tap = record.is_inference().then(|| Tap::of(headers)).flatten();
+    let strip = (asked == Asked::Yes && Strip::fits(headers)).then(Strip::default);
+    answer.map(|body| Body::stream(Metered::new(body, idle, Meter { tap, strip, record })))
 }
 
 /// The upstream was silent in the middle of its answer.
@@ -43,15 +46,18 @@ pin_project! {
         timer: Sleep,
         idle: Duration,
         last: Instant,
-        tap: Option<Tap>,
-        record: Record,
+        // Trailers, while what was held back goes before them.
+        waiting: Option<HeaderMap>,
+        ended: bool,
+        meter: Meter,
     }
 }
 
 impl<B: HttpBody<Data = Bytes>> Metered<B> {
-    fn new(body: B, idle: Duration, tap: Option<Tap>, mut record: Record) -> Self {
-        if body.is_end_stream() {
-            record.settle(Outcome::Completed);
+    fn new(body: B, idle: Duration, mut meter: Meter) -> Self {
+        let ended = body.is_end_stream();
+        if ended {
+            meter.settle(Outcome::Completed);
         }
         let last = Instant::now();
         Self {
@@ -59,8 +65,9 @@ impl<B: HttpBody<Data = Bytes>> Metered<B> {
             timer: tokio::time::sleep_until(last + idle),
             idle,
             last,
-            tap,
-            record,
+            waiting: None,
+            ended,
+            meter,
         }
     }
 }
@@ -77,69 +84,149 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        match this.body.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                *this.last = Instant::now();
-                let frame = observed(frame, this.tap.as_mut(), this.record);
-                if this.body.is_end_stream() {
-                    this.record.settle(verdict(this.tap.as_ref()));
+        if let Some(trailers) = this.waiting.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        while !*this.ended {
+            let frame = match this.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => Some(frame),
+                Poll::Ready(Some(Err(error))) => {
+                    this.meter.settle(Outcome::UpstreamFailed);
+                    return Poll::Ready(Some(Err(error.into())));
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.record.settle(Outcome::UpstreamFailed);
-                Poll::Ready(Some(Err(error.into())))
-            }
-            Poll::Ready(None) => {
-                this.record.settle(verdict(this.tap.as_ref()));
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                while this.timer.as_mut().poll(cx).is_ready() {
-                    let deadline = *this.last + *this.idle;
-                    if deadline <= Instant::now() {
-                        this.record.settle(Outcome::TimedOut);
-                        return Poll::Ready(Some(Err(Silent(*this.idle).into())));
+                Poll::Ready(None) => None,
+                Poll::Pending => {
+                    while this.timer.as_mut().poll(cx).is_ready() {
+                        let deadline = *this.last + *this.idle;
+                        if deadline <= Instant::now() {
+                            this.meter.settle(Outcome::TimedOut);
+                            return Poll::Ready(Some(Err(Silent(*this.idle).into())));
+                        }
+                        this.timer.as_mut().reset(deadline);
                     }
-                    this.timer.as_mut().reset(deadline);
+                    return Poll::Pending;
                 }
-                Poll::Pending
+            };
+            *this.last = Instant::now();
+            *this.ended = frame.is_none() || this.body.is_end_stream();
+            let passing = this.meter.passing(frame, *this.ended);
+            if *this.ended {
+                this.meter.settle_whole();
+            }
+            match passing {
+                Passing::Nothing => {}
+                Passing::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
+                Passing::Before(data, trailers) => {
+                    *this.waiting = Some(trailers);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
             }
         }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.waiting.is_none() && (self.ended || (self.body.is_end_stream() && self.meter.holds_nothing()))
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.meter.strip.is_some() {
+            return SizeHint::default();
+        }
         self.body.size_hint()
     }
 }
 
-/// Shows data to the tap, and takes from trailers what must not pass.
-fn observed(frame: Frame<Bytes>, tap: Option<&mut Tap>, record: &mut Record) -> Frame<Bytes> {
-    if let Some(data) = frame.data_ref() {
-        record.sent(data.len());
-        if let Some(tap) = tap {
-            tap.feed(data);
+/// What watches an answer, and what waits for its end.
+struct Meter {
+    tap: Option<Tap>,
+    strip: Option<Strip>,
+    record: Record,
+}
+
+/// What of a frame goes out at once.
+enum Passing {
+    Nothing,
+    Frame(Frame<Bytes>),
+    /// What was held back, and the trailers that come after it.
+    Before(Bytes, HeaderMap),
+}
+
+impl Meter {
+    /// Shows data to the tap and takes out what must not pass; without a frame or with the last one nothing is held
+    /// back any longer.
+    fn passing(&mut self, frame: Option<Frame<Bytes>>, last: bool) -> Passing {
+        let (data, trailers) = match frame.map(Frame::into_data) {
+            None => (Bytes::new(), None),
+            Some(Ok(data)) => (data, None),
+            Some(Err(frame)) => (Bytes::new(), frame.into_trailers().ok().map(fit)),
+        };
+        if let Some(tap) = &mut self.tap {
+            tap.feed(&data);
+        }
+        let data = match &mut self.strip {
+            None => data,
+            Some(strip) if last || trailers.is_some() => {
+                let passed = strip.feed(data);
+                let held = strip.end();
+                if held.is_empty() {
+                    passed
+                } else {
+                    [passed, held].concat().into()
+                }
+            }
+            Some(strip) => strip.feed(data),
+        };
+        if !data.is_empty() {
+            self.record.sent(data.len());
+        }
+        match trailers {
+            None if data.is_empty() => Passing::Nothing,
+            None => Passing::Frame(Frame::data(data)),
+            Some(trailers) if data.is_empty() => Passing::Frame(Frame::trailers(trailers)),
+            Some(trailers) => Passing::Before(data, trailers),
         }
     }
-    match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(passing(trailers)),
-        Err(frame) => frame,
+
+    fn holds_nothing(&self) -> bool {
+        self.strip.as_ref().is_none_or(Strip::is_empty)
+    }
+
+    /// The answer's framing is whole. An event stream that ends without its last event was cut all the same.
+    fn settle_whole(&mut self) {
+        if let Some(tap) = &mut self.tap {
+            tap.end();
+        }
+        self.settle(match &self.tap {
+            Some(tap) if tap.failed() || !tap.finished() => Outcome::UpstreamFailed,
+            _ => Outcome::Completed,
+        });
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        self.report();
+        self.record.settle(outcome);
+    }
+
+    /// Writes down what was used, as far as it was seen.
+    fn report(&mut self) {
+        if let Some(mut tap) = self.tap.take() {
+            tap.end();
+            self.record.usage(tap.usage());
+            self.record.cost_refused(tap.cost_refused());
+        }
     }
 }
 
-fn passing(mut trailers: HeaderMap) -> HeaderMap {
+impl Drop for Meter {
+    /// What was seen by then counts if the client has gone.
+    fn drop(&mut self) {
+        self.report();
+    }
+}
+
+/// Takes from trailers what must not pass.
+fn fit(mut trailers: HeaderMap) -> HeaderMap {
     forward::strip_trailers(&mut trailers);
     trailers
-}
-
-/// An event stream that ends without its last event was cut, even if its framing is whole.
-fn verdict(tap: Option<&Tap>) -> Outcome {
-    match tap {
-        Some(tap) if tap.failed() || !tap.finished() => Outcome::UpstreamFailed,
-        _ => Outcome::Completed,
-    }
 }

@@ -187,7 +187,7 @@ impl Gate {
     /// Sends a call that was let in, and hands its answer to the meter.
     async fn answer(
         &self,
-        (call, admitted): (Call, Option<Admitted>),
+        (mut call, admitted): (Call, Option<Admitted>),
         visit: Visit<'_>,
     ) -> Result<Response<Body>, Rejection> {
         let Visit {
@@ -200,13 +200,19 @@ impl Gate {
         record.admitted(admitted);
         let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
+        let asked = call.ask_for_usage(upstream.usage_by_default());
         let sending = forward::send(upstream, call, peer, trace);
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
         if let Some(fields) = rate_limit {
             fields.set(answer.headers_mut());
         }
-        Ok(meter::watched(answer, upstream.idle_timeout(), record.take()))
+        Ok(meter::watched(
+            answer,
+            asked,
+            upstream.idle_timeout(),
+            record.take(),
+        ))
     }
 }
 

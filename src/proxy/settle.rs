@@ -9,7 +9,7 @@ use crate::dialect::Surface;
 use crate::limit::Admitted;
 use crate::metrics::{CallLabels, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::token::Caller;
-use crate::types::{ModelName, Peer, RequestId};
+use crate::types::{ModelName, Peer, RequestId, Usage};
 
 /// The status that stands for "the client left before there was one" (nginx's number).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -40,6 +40,8 @@ struct Entry {
     code: Option<&'static str>,
     first_byte: Option<Duration>,
     sent: u64,
+    usage: Option<Usage>,
+    cost_refused: bool,
 }
 
 impl Record {
@@ -66,6 +68,8 @@ impl Record {
             code: None,
             first_byte: None,
             sent: 0,
+            usage: None,
+            cost_refused: false,
         })))
     }
 
@@ -85,9 +89,10 @@ impl Record {
         });
     }
 
-    /// Whether the call is one for a model. Others' event streams have no last event that the gate knows.
-    pub(super) fn names_model(&self) -> bool {
-        self.0.as_ref().is_some_and(|entry| entry.model.is_some())
+    /// Whether the call is work for a model. Of others' answers the gate knows neither use nor end.
+    pub(super) fn is_inference(&self) -> bool {
+        let surface = self.0.as_ref().and_then(|entry| entry.surface);
+        surface.is_some_and(Surface::is_inference)
     }
 
     /// The call was let in: it counts as in flight, and keeps what it holds, until it is settled.
@@ -133,6 +138,16 @@ impl Record {
         });
     }
 
+    /// What the answer says that the call used. It counts only if the call succeeded.
+    pub(super) fn usage(&mut self, usage: Option<Usage>) {
+        self.note(|entry| entry.usage = usage.filter(|_| entry.succeeded()));
+    }
+
+    /// Whether the answer reported a cost that can't be one.
+    pub(super) fn cost_refused(&mut self, refused: bool) {
+        self.note(|entry| entry.cost_refused = refused);
+    }
+
     /// The gate itself answered, with `code`.
     pub(super) fn rejected(&mut self, code: &'static str, status: u16) {
         self.note(|entry| {
@@ -171,6 +186,18 @@ impl Entry {
         CallLabels::new(self.surface.map_or("none", Surface::as_str), self.label.clone())
     }
 
+    fn succeeded(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+
+    /// Whether it was work for a model, done to the end, of which nobody said what it used.
+    fn is_unmetered(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Completed
+            && self.succeeded()
+            && self.surface.is_some_and(Surface::is_inference)
+            && self.usage.is_none()
+    }
+
     fn settle(self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
@@ -192,6 +219,11 @@ impl Entry {
             duration_ms = took.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|took| took.as_secs_f64() * 1e3),
             sent_bytes = self.sent,
+            input_tokens = self.usage.map(|usage| usage.input),
+            output_tokens = self.usage.map(|usage| usage.output),
+            cost = self.usage.and_then(|usage| usage.cost).map(|cost| cost.to_string()),
+            cost_refused = self.cost_refused.then_some(true),
+            unmetered = self.is_unmetered(outcome).then_some(true),
             "call"
         );
         self.metrics.worked(Stage::Settle, ended.elapsed());

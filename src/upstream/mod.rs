@@ -38,12 +38,13 @@ impl Upstreams {
     /// No certificate authorities could be loaded, or an address or key can't stand in a request.
     pub fn new(settings: &config::Upstream, metrics: &Arc<Metrics>) -> Result<Self, ConnectError> {
         let tls = connect::tls_config(settings.ca.as_ref())?;
-        let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>| {
+        let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>, usage: Option<bool>| {
             Ok(Arc::new(Upstream {
                 name: base.authority().map_or("", Authority::as_str).into(),
                 base: Base::of(base)?,
                 openai_prefix: prefix.cloned(),
                 authorization: key.map(bearer).transpose()?,
+                usage_by_default: usage.unwrap_or_else(|| base.host().is_some_and(sends_usage)),
                 head_timeout: settings.head_timeout,
                 idle_timeout: settings.idle_timeout,
                 pool: Pool::new(settings, &tls),
@@ -55,12 +56,18 @@ impl Upstreams {
                 &route.base_url,
                 route.openai_prefix.as_ref(),
                 route.api_key.as_ref(),
+                None,
             )?;
             Ok((route.models.clone(), upstream))
         });
         Ok(Self {
             routes: routes.collect::<Result<_, ConnectError>>()?,
-            default: build(&settings.base_url, None, settings.api_key.as_ref())?,
+            default: build(
+                &settings.base_url,
+                None,
+                settings.api_key.as_ref(),
+                settings.usage_by_default,
+            )?,
         })
     }
 
@@ -90,6 +97,7 @@ pub struct Upstream {
     base: Base,
     openai_prefix: Option<String>,
     authorization: Option<HeaderValue>,
+    usage_by_default: bool,
     head_timeout: Duration,
     idle_timeout: Duration,
     pool: Pool,
@@ -130,6 +138,11 @@ impl Upstream {
     /// The `Authorization` of the gate itself, if it has a key there.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// Whether it sends usage in streams unasked.
+    pub fn usage_by_default(&self) -> bool {
+        self.usage_by_default
     }
 
     /// The longest wait between two pieces of an answer's body.
@@ -223,6 +236,12 @@ fn is_of_body(error: &hyper_util::client::legacy::Error) -> bool {
     cause.is_some_and(hyper::Error::is_user)
 }
 
+/// Whether a host is DeepInfra's, which sends usage in streams unasked.
+fn sends_usage(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    host == "deepinfra.com" || host.ends_with(".deepinfra.com")
+}
+
 fn bearer(key: &SecretString) -> Result<HeaderValue, ConnectError> {
     let mut value =
         HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).map_err(|_| ConnectError::ApiKey)?;
@@ -257,6 +276,31 @@ mod tests {
         };
         assert_eq!(name("acme/m:v1"), "10.0.0.7:8000");
         assert_eq!(name("other/m"), "api.example.com");
+    }
+
+    #[test]
+    fn usage_is_expected_of_deepinfra_alone_unless_the_setting_says_otherwise() {
+        for (url, setting, want) in [
+            ("https://api.deepinfra.com", None, true),
+            ("https://DeepInfra.com.:443/x", None, true),
+            ("https://deepinfra.com.example.com", None, false),
+            ("https://notdeepinfra.com", None, false),
+            ("http://127.0.0.1:8000", Some(true), true),
+            ("https://api.deepinfra.com", Some(false), false),
+        ] {
+            let mut settings = config::Upstream::at(url.parse().unwrap());
+            settings.usage_by_default = setting;
+            settings.routes.push(UpstreamRoute {
+                models: vec![ModelPattern::parse("acme/*").unwrap()],
+                base_url: "https://api.deepinfra.com".parse().unwrap(),
+                openai_prefix: None,
+                api_key: None,
+            });
+            let upstreams = Upstreams::new(&settings, &Arc::new(Metrics::new().unwrap())).unwrap();
+            assert_eq!(upstreams.serving(&[]).usage_by_default(), want, "{url}");
+            let routed = upstreams.serving(&[ModelName::parse("acme/m").unwrap()]);
+            assert!(routed.usage_by_default());
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What is read of a call on each surface, and what an alias changes.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
 
 use super::*;
+
+mod ask;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_json: 2000,

@@ -1,0 +1,118 @@
+//! Edits of a JSON object: the span in question changes, every other byte stays.
+
+use std::ops::Range;
+
+use bytes::BytesMut;
+use serde_json::value::RawValue;
+
+use super::{JsonObject, STREAM_OPTIONS, members, span};
+
+impl JsonObject {
+    /// Puts a string in the place of a policy key's value, or in front of all members when the key is absent.
+    pub fn set_string(&mut self, key: &'static str, value: &str) {
+        self.set(key, &serde_json::Value::from(value).to_string());
+    }
+
+    /// What `stream_options.include_usage` is; `None` where it is absent or null.
+    pub fn asks_for_usage(&self) -> Option<bool> {
+        let found = members(self.raw("stream_options")?, &STREAM_OPTIONS).ok()?;
+        let (_, value) = found.into_iter().find(|(key, _)| *key == "include_usage")?;
+        serde_json::from_str(value).ok()
+    }
+
+    /// Makes `stream_options.include_usage` true, whatever it was or if it was there at all. The options must have been
+    /// checked.
+    pub fn include_usage(&mut self) {
+        let Some(options) = self.raw("stream_options") else {
+            return self.set("stream_options", r#"{"include_usage":true}"#);
+        };
+        let found = members(options, &STREAM_OPTIONS).unwrap_or_default();
+        let member = found.iter().find(|(key, _)| *key == "include_usage");
+        let (place, value) = match member {
+            Some((_, value)) => (span(options, value), "true".to_owned()),
+            None => front(options.as_bytes(), "include_usage", "true"),
+        };
+        let start = options.as_ptr().addr().saturating_sub(self.bytes.as_ptr().addr());
+        self.splice_within(start + place.start..start + place.end, &value);
+    }
+
+    /// Puts strings in the places of a list's entries, one for one.
+    pub fn replace_strings(&mut self, key: &str, values: &[Option<String>]) {
+        let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key).cloned() else {
+            return;
+        };
+        let Some(list) = self
+            .bytes
+            .get(place.clone())
+            .and_then(|raw| std::str::from_utf8(raw).ok())
+        else {
+            return;
+        };
+        let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(list) else {
+            return;
+        };
+        let mut edited = String::with_capacity(list.len());
+        let mut done = 0;
+        for (entry, value) in entries.into_iter().zip(values) {
+            let Some(value) = value else { continue };
+            let at = span(list, entry.get());
+            edited.push_str(list.get(done..at.start).unwrap_or_default());
+            edited.push_str(&serde_json::Value::from(value.as_str()).to_string());
+            done = at.end;
+        }
+        edited.push_str(list.get(done..).unwrap_or_default());
+        self.splice(place, &edited);
+    }
+
+    /// Puts JSON in the place of a policy key's value, or in front of all members when the key is absent.
+    fn set(&mut self, key: &'static str, value: &str) {
+        if let Some((_, place)) = self.values.iter().find(|(known, _)| *known == key) {
+            return self.splice(place.clone(), value);
+        }
+        let (place, member) = front(&self.bytes, key, value);
+        let at = place.start + key.len() + r#""":"#.len();
+        self.splice(place, &member);
+        self.values.push((key, at..at + value.len()));
+    }
+
+    /// Replaces a part of one policy key's value.
+    fn splice_within(&mut self, place: Range<usize>, text: &str) {
+        let mut around = self.values.iter().map(|(_, around)| around.clone());
+        let Some(around) = around.find(|around| around.start <= place.start && place.end <= around.end)
+        else {
+            return;
+        };
+        let value = [
+            self.bytes.slice(around.start..place.start),
+            text.as_bytes().to_vec().into(),
+            self.bytes.slice(place.end..around.end),
+        ]
+        .concat();
+        if let Ok(value) = String::from_utf8(value) {
+            self.splice(around, &value);
+        }
+    }
+
+    fn splice(&mut self, place: Range<usize>, value: &str) {
+        let mut edited = BytesMut::with_capacity(self.bytes.len().saturating_add(value.len()));
+        edited.extend_from_slice(&self.bytes.slice(..place.start));
+        edited.extend_from_slice(value.as_bytes());
+        edited.extend_from_slice(&self.bytes.slice(place.end..));
+        for (_, other) in &mut self.values {
+            if other.start >= place.end {
+                *other = other.start - place.len() + value.len()..other.end - place.len() + value.len();
+            } else if *other == place {
+                other.end = place.start + value.len();
+            }
+        }
+        self.bytes = edited.freeze();
+    }
+}
+
+/// Where a new member stands in front of all others of an object, and its text.
+fn front(object: &[u8], key: &str, value: &str) -> (Range<usize>, String) {
+    let start = memchr::memchr(b'{', object).map_or(object.len(), |brace| brace + 1);
+    let rest = object.get(start..).unwrap_or_default().trim_ascii_start();
+    let comma = if rest.starts_with(b"}") { "" } else { "," };
+    (start..start, format!("\"{key}\":{value}{comma}"))
+}
