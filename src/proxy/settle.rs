@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::dialect::Surface;
 use crate::limit::Admitted;
-use crate::metrics::{CallLabels, InFlight, Metrics, ModelLabel, Outcome, Stage};
+use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::token::Caller;
 use crate::types::{ModelName, Peer, RequestId, Usage};
 
@@ -198,11 +198,27 @@ impl Entry {
             && self.usage.is_none()
     }
 
+    /// Counts the tokens, for the metrics and for the limit on tokens a minute.
+    fn count_usage(&self, outcome: Outcome) {
+        if let Some(usage) = self.usage {
+            for (direction, count) in [(Direction::Input, usage.input), (Direction::Output, usage.output)] {
+                self.metrics.tokens_used(&self.label, direction, count);
+            }
+            if let Some(admitted) = &self.admitted {
+                admitted.used(usage.input.saturating_add(usage.output));
+            }
+        }
+        if let Some(surface) = self.surface.filter(|_| self.is_unmetered(outcome)) {
+            self.metrics.unmetered(surface.as_str());
+        }
+    }
+
     fn settle(self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.metrics.call_ended(&self.labels(), outcome, status, took);
+        self.count_usage(outcome);
         tracing::info!(
             target: "tidegate::access",
             request_id = self.request_id.as_str(),

@@ -147,8 +147,7 @@ impl Call {
     /// What is charged for `usage` where its output is still to go out, token by token.
     pub(super) fn stream_bill(&self, usage: &Usage) -> Bill {
         let mut bill = self.bill(usage);
-        let unseen = bill.output.saturating_sub(usage.completion);
-        bill.fixed = bill.fixed.saturating_add(bill.per_output.saturating_mul(unseen));
+        bill.unseen = bill.output.saturating_sub(usage.completion);
         bill.output = 0;
         bill
     }
@@ -158,6 +157,7 @@ impl Call {
         Bill {
             input: usage.prompt,
             output: usage.charged(&self.knobs),
+            unseen: 0,
             fixed: usage.prompt_cost(&self.model, self.tier),
             per_output: tier(self.model.rates().output, self.tier),
         }

@@ -27,6 +27,8 @@ pub(super) struct Bill {
     pub(super) input: u64,
     /// Tokens that went out so far.
     pub(super) output: u64,
+    /// Tokens of output that nobody sees, such as those of hidden reasoning.
+    pub(super) unseen: u64,
     /// What does not depend on the output, in pico-dollars.
     pub(super) fixed: u64,
     /// The price of a token of output, in pico-dollars.
@@ -37,7 +39,7 @@ impl Bill {
     /// The cost so far, in pico-dollars.
     pub(super) fn cost(&self) -> u64 {
         self.per_output
-            .saturating_mul(self.output)
+            .saturating_mul(self.output.saturating_add(self.unseen))
             .saturating_add(self.fixed)
     }
 }
@@ -210,7 +212,10 @@ impl Open {
         if let Some(bill) = self.bill.take() {
             let cost = bill.cost().div_ceil(1000);
             pages.input = pages.input.saturating_add(bill.input);
-            pages.output = pages.output.saturating_add(bill.output);
+            pages.output = pages
+                .output
+                .saturating_add(bill.output)
+                .saturating_add(bill.unseen);
             pages.nano_usd = pages.nano_usd.saturating_add(cost);
             pages.costs.push_back((std::mem::take(&mut self.id), cost));
             if pages.costs.len() > MAX_COSTS {

@@ -302,6 +302,40 @@ async fn requests_of_a_minute_are_counted_as_they_come() {
 }
 
 #[tokio::test]
+async fn tokens_of_a_minute_are_what_answers_report_streams_too() {
+    let upstream = Upstream::start(|request| {
+        let body = String::from_utf8_lossy(&request.body);
+        if body.contains("\"stream\":true") {
+            let usage =
+                b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":40,\"completion_tokens\":30}}\n\n";
+            return vec![
+                stream_head(),
+                chunk(usage),
+                chunk(b"data: [DONE]\n\n"),
+                last_chunk(),
+            ];
+        }
+        ok(
+            "application/json",
+            b"{\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":11}}",
+        )
+    })
+    .await;
+    let gate = Gateway::with(upstream.addr, "[limits]\ntokens_per_minute = 100\n").await;
+    assert_eq!(gate.post(CHAT, body("m", ",\"stream\":true")).await.status, 200);
+    assert_eq!(gate.post(CHAT, body("m", "")).await.status, 200);
+    let refused = gate.post(CHAT, body("m", "")).await;
+    assert_eq!((refused.status, refused.code()), (429, Some("too_many_tokens")));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((55..=60).contains(&wait), "{wait}");
+    assert!(refused.text().contains("101 were used"), "{}", refused.text());
+    assert_eq!(gate.post(CHAT, body("other/model", "")).await.status, 200);
+    assert_eq!(gate.metric("tidegate_tokens_total", "direction=\"input\""), 80.0);
+    assert_eq!(gate.metric("tidegate_tokens_total", "direction=\"output\""), 52.0);
+    assert_eq!(in_use(&gate), 0.0);
+}
+
+#[tokio::test]
 async fn a_caller_is_told_its_limits() {
     let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
     let settings =

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cors;
+mod counting;
 mod draining;
 mod failing;
 mod floods;
