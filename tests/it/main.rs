@@ -20,3 +20,4 @@ mod sockets;
 mod support;
 mod tls;
 mod upstreams;
+mod usage;
