@@ -14,6 +14,7 @@ mod hops;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
 mod passing;
 mod paths;
 mod routes;
