@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | ground | [`types`] |
-//! | tools | [`config`], [`metrics`], [`body`] |
+//! | tools | [`config`], [`metrics`], [`body`], [`stall`] |
 //! | nouns | [`token`], [`limit`], [`dialect`] |
 //! | the upstream | [`upstream`] |
 //! | a call | [`proxy`] |
@@ -41,6 +41,7 @@ pub mod types;
 pub mod body;
 pub mod config;
 pub mod metrics;
+pub mod stall;
 
 pub mod dialect;
 pub mod limit;

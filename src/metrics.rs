@@ -17,7 +17,7 @@ use crate::types::AccountId;
 pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, Stage};
 use register::{OfStages, metrics};
 use series::Series;
-pub use series::{InFlight, SlotGauges};
+pub use series::{ConnectionCount, InFlight, SlotGauges};
 
 /// Bounds for a call's whole time, in seconds: calls take from a millisecond to half an hour.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -83,6 +83,9 @@ metrics! {
     /// Requests to an upstream, by its answer's status (0: it gave none).
     upstream_requests: Series<(Arc<str>, u16), IntCounterVec> =
         "tidegate_upstream_requests_total", ["upstream", "status"];
+    /// Connections to an upstream, by state: connecting or open.
+    upstream_connections: Series<(Arc<str>, &'static str), IntGaugeVec> =
+        "tidegate_upstream_connections", ["upstream", "state"];
 }
 
 impl Metrics {
@@ -142,6 +145,15 @@ impl Metrics {
     /// An upstream answered with `status`, or gave no answer (0).
     pub fn upstream_answered(&self, upstream: &Arc<str>, status: u16) {
         self.upstream_requests.with(&(Arc::clone(upstream), status)).inc();
+    }
+
+    /// The connections to `upstream`; both states are shown from now on.
+    pub fn upstream_connections(&self, upstream: &Arc<str>) -> ConnectionCount {
+        let of = |state| self.upstream_connections.with(&(Arc::clone(upstream), state));
+        ConnectionCount {
+            connecting: of("connecting"),
+            open: of("open"),
+        }
     }
 
     /// Everything in the Prometheus text format.

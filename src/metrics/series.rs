@@ -164,8 +164,37 @@ impl SlotGauges {
     }
 }
 
+impl Labels for (Arc<str>, &'static str) {
+    fn values(&self) -> Vec<String> {
+        vec![self.0.to_string(), self.1.to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        ("other".into(), self.1)
+    }
+}
+
+/// The connections to one upstream, counted by state.
+#[derive(Debug, Clone)]
+pub struct ConnectionCount {
+    pub(super) connecting: IntGauge,
+    pub(super) open: IntGauge,
+}
+
+impl ConnectionCount {
+    /// A connection is being made until the guard falls.
+    pub fn connecting(&self) -> InFlight {
+        InFlight::raise(self.connecting.clone())
+    }
+
+    /// A connection is open until the guard falls.
+    pub fn open(&self) -> InFlight {
+        InFlight::raise(self.open.clone())
+    }
+}
+
 /// Counts in a gauge for as long as it lives.
-#[must_use = "the call counts as in flight only while this lives"]
+#[must_use = "it counts only while this lives"]
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
 

@@ -1,7 +1,8 @@
 //! An answer on its way out: its call counts until it falls, and in HTTP/2 a client that does not take it loses it.
 //!
-//! In HTTP/1.1 an answer that is not taken stops the whole connection, which has a limit for that. In HTTP/2 a client can leave one stream unread while the connection is alive and well, and the library then waits
-//! for the stream's window without bound, with the upstream's call held open behind it.
+//! In HTTP/1.1 an answer that is not taken stops the whole connection, which has a limit for that. In HTTP/2 a client
+//! can leave one stream unread while the connection is alive and well, and the library then waits for the stream's
+//! window without bound, with the upstream's call held open behind it.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,8 +14,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::drain::OpenCall;
-use super::io::Begun;
+use super::progress::Begun;
 use crate::body::{Body, BoxError};
 
 /// How many looks at the answers one time limit has: an answer is given up at most a quarter late.
@@ -23,11 +23,11 @@ const LOOKS: u32 = 4;
 /// The body of an answer; its call is under way until this falls.
 pub(super) struct Counted {
     body: Body,
-    _call: (OpenCall, Begun),
+    _call: Begun,
 }
 
 impl Counted {
-    pub(super) fn new(body: Body, call: (OpenCall, Begun)) -> Self {
+    pub(super) fn new(body: Body, call: Begun) -> Self {
         Self { body, _call: call }
     }
 }

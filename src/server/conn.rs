@@ -24,8 +24,9 @@ use tokio_util::task::TaskTracker;
 use super::answer::{Answer, Answers, Counted};
 use super::caps::Place;
 use super::drain::{Stage, Watch};
-use super::io::{Progress, Timed, Times};
+use super::progress::Progress;
 use super::socket::Socket;
+use super::timed::{Timed, Times};
 use super::{Handler, Settings, TlsSource};
 use crate::body::BoxError;
 use crate::types::Peer;
@@ -93,7 +94,7 @@ impl<H: Handler> Serving<H> {
     }
 
     async fn tls(
-        &self,
+        self: &Arc<Self>,
         acceptor: TlsAcceptor,
         stream: Socket,
         peer: Peer,
@@ -115,7 +116,12 @@ impl<H: Handler> Serving<H> {
         }
     }
 
-    async fn plain(&self, mut stream: Socket, peer: Peer, deadline: Instant) -> Result<(), BoxError> {
+    async fn plain(
+        self: &Arc<Self>,
+        mut stream: Socket,
+        peer: Peer,
+        deadline: Instant,
+    ) -> Result<(), BoxError> {
         let mut watch = self.watch.clone();
         let front = tokio::select! {
             front = tokio::time::timeout_at(deadline, front(&mut stream)) => front??,
@@ -130,27 +136,25 @@ impl<H: Handler> Serving<H> {
         }
     }
 
-    async fn http1<S>(&self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
+    async fn http1<S>(self: &Arc<Self>, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         // The wait for the first head is no idling: it has its own limit.
-        let progress = Progress::new(None);
+        let progress = Progress::new(false);
         let times = Times {
             deadline: start.deadline,
             heads: Some(self.settings.header_timeout),
             write_timeout: self.settings.write_timeout,
         };
         let io = TokioIo::new(Timed::new(stream, start.front, Arc::clone(&progress), times));
-        let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
-        let service = service_fn(move |request: Request<Incoming>| {
-            let call = (watch.call(), calls.begin());
-            let (handler, watch) = (handler.clone(), watch.clone());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (serving, call) = (Arc::clone(self), progress.begin(self.watch.call()));
             // Boxed, so that what it takes to make an answer falls with its head: the body may take long, and the
             // library keeps room for the future as long as the connection.
             Box::pin(async move {
-                let mut response = handler.handle(peer, request).await;
-                if watch.stage() >= Stage::Leaving {
+                let mut response = serving.handler.handle(peer, request).await;
+                if serving.watch.stage() >= Stage::Leaving {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -165,11 +169,11 @@ impl<H: Handler> Serving<H> {
             .await
     }
 
-    async fn http2<S>(&self, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
+    async fn http2<S>(self: &Arc<Self>, stream: S, start: Start, peer: Peer) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let progress = Progress::new(Some(Instant::now()));
+        let progress = Progress::new(true);
         let write_timeout = self.settings.write_timeout;
         let times = Times {
             deadline: start.deadline,
@@ -177,14 +181,12 @@ impl<H: Handler> Serving<H> {
             write_timeout,
         };
         let io = TokioIo::new(Timed::new(stream, start.front, Arc::clone(&progress), times));
-        let (handler, watch, calls) = (self.handler.clone(), self.watch.clone(), Arc::clone(&progress));
         let answers = Arc::new(Answers::default());
-        let written = Arc::clone(&answers);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let call = (watch.call(), calls.begin());
-            let (handler, answers) = (handler.clone(), Arc::clone(&written));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (serving, call) = (Arc::clone(self), progress.begin(self.watch.call()));
+            let answers = Arc::clone(&answers);
             Box::pin(async move {
-                let response = handler.handle(peer, request).await;
+                let response = serving.handler.handle(peer, request).await;
                 Ok::<_, Infallible>(response.map(|body| Answer::new(Counted::new(body, call), &answers)))
             })
         });

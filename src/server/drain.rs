@@ -1,7 +1,7 @@
 //! The end of a listener, in stages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -21,22 +21,35 @@ pub enum Stage {
     Stopped,
 }
 
+impl Stage {
+    const IN_ORDER: [Self; 5] = [
+        Self::Running,
+        Self::Leaving,
+        Self::Refusing,
+        Self::Closing,
+        Self::Stopped,
+    ];
+}
+
 /// Moves the stages on. There is one for all listeners.
 #[derive(Debug)]
 pub struct Drain {
     stage: watch::Sender<Stage>,
-    calls: Arc<Calls>,
+    shared: Arc<Shared>,
 }
 
 /// Sees the stages.
 #[derive(Debug, Clone)]
 pub struct Watch {
     stage: watch::Receiver<Stage>,
-    calls: Arc<Calls>,
+    shared: Arc<Shared>,
 }
 
+/// What every call looks at, without a lock.
 #[derive(Debug, Default)]
-struct Calls {
+struct Shared {
+    /// How many stages lie behind.
+    behind: AtomicU8,
     open: AtomicUsize,
     ended: Notify,
 }
@@ -45,7 +58,7 @@ impl Default for Drain {
     fn default() -> Self {
         Self {
             stage: watch::Sender::new(Stage::Running),
-            calls: Arc::default(),
+            shared: Arc::default(),
         }
     }
 }
@@ -55,32 +68,45 @@ impl Drain {
     pub fn watch(&self) -> Watch {
         Watch {
             stage: self.stage.subscribe(),
-            calls: Arc::clone(&self.calls),
+            shared: Arc::clone(&self.shared),
         }
     }
 
     /// Keeps serving for `delay`, then refuses what is new and waits until the calls under way have ended, but at
     /// most for `timeout`; gives how many had not. Dropping the future leaves the stage where it is.
     pub async fn run(&self, delay: Duration, timeout: Duration) -> usize {
-        self.stage.send_replace(Stage::Leaving);
+        self.enter(Stage::Leaving);
         tokio::time::sleep(delay).await;
-        self.stage.send_replace(Stage::Refusing);
-        tokio::time::timeout(timeout, self.calls.none()).await.ok();
-        self.calls.open.load(Ordering::SeqCst)
+        self.enter(Stage::Refusing);
+        tokio::time::timeout(timeout, self.shared.none()).await.ok();
+        self.shared.open.load(Ordering::SeqCst)
     }
 
     /// Closes connections as soon as they are idle and everything is written.
     pub fn close(&self) {
-        self.stage.send_replace(Stage::Closing);
+        self.enter(Stage::Closing);
     }
 
     /// Lets everything fall at once.
     pub fn stop(&self) {
-        self.stage.send_replace(Stage::Stopped);
+        self.enter(Stage::Stopped);
+    }
+
+    fn enter(&self, stage: Stage) {
+        let behind = (0_u8..).zip(Stage::IN_ORDER).find(|(_, other)| *other == stage);
+        let behind = behind.map_or(0, |(behind, _)| behind);
+        self.shared.behind.store(behind, Ordering::SeqCst);
+        self.stage.send_replace(stage);
     }
 }
 
-impl Calls {
+impl Shared {
+    fn stage(&self) -> Stage {
+        let behind = usize::from(self.behind.load(Ordering::SeqCst));
+        Stage::IN_ORDER.get(behind).copied().unwrap_or(Stage::Stopped)
+    }
+
+    /// Waits until no call is under way. Calls tell of their end only from [`Stage::Refusing`] on.
     async fn none(&self) {
         loop {
             let ended = self.ended.notified();
@@ -95,7 +121,7 @@ impl Calls {
 impl Watch {
     /// The stage at this moment.
     pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        self.shared.stage()
     }
 
     /// Waits until `stage` is reached.
@@ -106,20 +132,22 @@ impl Watch {
 
     /// A call begins; it is under way until the guard falls.
     pub(super) fn call(&self) -> OpenCall {
-        self.calls.open.fetch_add(1, Ordering::SeqCst);
-        OpenCall(Arc::clone(&self.calls))
+        self.shared.open.fetch_add(1, Ordering::SeqCst);
+        OpenCall(Arc::clone(&self.shared))
     }
 }
 
 /// A call under way.
 #[must_use = "the drain waits for the call only while this lives"]
 #[derive(Debug)]
-pub(super) struct OpenCall(Arc<Calls>);
+pub(super) struct OpenCall(Arc<Shared>);
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
-        self.0.ended.notify_waiters();
+        if self.0.stage() >= Stage::Refusing {
+            self.0.ended.notify_waiters();
+        }
     }
 }
 

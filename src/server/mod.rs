@@ -8,10 +8,11 @@ mod caps;
 mod conn;
 mod cors;
 mod drain;
-mod io;
+mod progress;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod timed;
 mod tls;
 
 use std::future::Future;

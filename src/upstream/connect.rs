@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
@@ -20,6 +21,7 @@ use tower::Service;
 use super::stall::Stalling;
 use crate::body::BoxError;
 use crate::config::{self, Pem, Protocol};
+use crate::metrics::ConnectionCount;
 
 /// How long TCP waits for an answer to a probe on an idle connection, and between two probes.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
@@ -73,12 +75,20 @@ fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, ConnectError>
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
+    may_speak_http2: bool,
     timeout: Duration,
     write_timeout: Duration,
+    count: ConnectionCount,
 }
 
 impl Connector {
-    pub(super) fn new(tls: &ClientConfig, settings: &config::Upstream) -> Self {
+    /// A connector to `base`, whose connections `count` counts.
+    pub(super) fn new(
+        tls: &ClientConfig,
+        settings: &config::Upstream,
+        base: &Uri,
+        count: ConnectionCount,
+    ) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
@@ -91,11 +101,23 @@ impl Connector {
             Protocol::Auto => builder.enable_all_versions().wrap_connector(http),
             Protocol::Http1 | Protocol::H2c => builder.enable_http1().wrap_connector(http),
         };
+        let may_speak_http2 = match settings.protocol {
+            Protocol::Auto => base.scheme() == Some(&Scheme::HTTPS),
+            Protocol::Http1 => false,
+            Protocol::H2c => true,
+        };
         Self {
             inner,
+            may_speak_http2,
             timeout: settings.connect_timeout,
             write_timeout: settings.idle_timeout,
+            count,
         }
+    }
+
+    /// Whether calls may have to share a connection.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        self.may_speak_http2
     }
 }
 
@@ -113,6 +135,12 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
         let write_timeout = self.write_timeout;
-        Box::pin(async move { Ok(Stalling::new(connecting.await??, write_timeout)) })
+        let count = self.count.clone();
+        Box::pin(async move {
+            let counted = count.connecting();
+            let connection = connecting.await??;
+            drop(counted);
+            Ok(Stalling::new(connection, write_timeout, count.open()))
+        })
     }
 }

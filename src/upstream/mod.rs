@@ -21,6 +21,7 @@ use crate::types::{ModelName, ModelPattern};
 
 pub use catalogue::watch_catalogues;
 pub use connect::ConnectError;
+use connect::Connector;
 use pool::Pool;
 pub use pool::Sent;
 
@@ -39,15 +40,17 @@ impl Upstreams {
     pub fn new(settings: &config::Upstream, metrics: &Arc<Metrics>) -> Result<Self, ConnectError> {
         let tls = connect::tls_config(settings.ca.as_ref())?;
         let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>, usage: Option<bool>| {
+            let name = Arc::from(base.authority().map_or("", Authority::as_str));
+            let connector = Connector::new(&tls, settings, base, metrics.upstream_connections(&name));
             Ok(Arc::new(Upstream {
-                name: base.authority().map_or("", Authority::as_str).into(),
+                name,
                 base: Base::of(base)?,
                 openai_prefix: prefix.cloned(),
                 authorization: key.map(bearer).transpose()?,
                 usage_by_default: usage.unwrap_or_else(|| base.host().is_some_and(sends_usage)),
                 head_timeout: settings.head_timeout,
                 idle_timeout: settings.idle_timeout,
-                pool: Pool::new(settings, &tls),
+                pool: Pool::new(settings, &connector),
                 metrics: Arc::clone(metrics),
             }))
         };

@@ -3,7 +3,7 @@
 //! The pooled client keeps one HTTP/2 connection per host and never opens a second, so long streams would queue
 //! up behind that connection's stream limit. A pool is therefore several clients: a call goes to the first that
 //! has room, and the next one opens its connection only when the first is full. HTTP/1.1 has a connection per
-//! call anyway and does not mind.
+//! call anyway, so where nothing else can be spoken there is one client for all.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,6 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project_lite::pin_project;
-use rustls::ClientConfig;
 
 use super::connect::Connector;
 use crate::body::Body;
@@ -47,46 +46,97 @@ const H2_CONNECTION_WINDOW: u32 = 96 * H2_STREAM_WINDOW;
 /// Several pooled clients for one upstream.
 #[derive(Debug)]
 pub(super) struct Pool {
-    clients: Vec<(Client<Connector, Body>, Arc<AtomicUsize>)>,
+    first: Shared,
+    rest: Vec<Shared>,
+}
+
+/// A client that several calls share.
+#[derive(Debug)]
+struct Shared {
+    client: Client<Connector, Body>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: &config::Upstream, tls: &ClientConfig) -> Self {
-        let connector = Connector::new(tls, settings);
-        let client = |_| {
-            let client = Client::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(settings.max_idle_per_host)
-                .http2_only(settings.protocol == Protocol::H2c)
-                .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-                .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
-                .http2_keep_alive_interval(H2_KEEPALIVE)
-                .build(connector.clone());
-            (client, Arc::new(AtomicUsize::new(0)))
+    /// A pool that opens its connections with `connector`.
+    pub(super) fn new(settings: &config::Upstream, connector: &Connector) -> Self {
+        let shared = |idle| Shared {
+            client: client(settings, connector, idle),
+            calls: Arc::default(),
         };
+        let more = if connector.may_speak_http2() {
+            CLIENTS - 1
+        } else {
+            0
+        };
+        let (first, rest) = idle_shares(settings.max_idle_per_host, more);
         Self {
-            clients: (0..CLIENTS).map(client).collect(),
+            first: shared(first),
+            rest: rest.into_iter().map(shared).collect(),
         }
     }
 
     /// Sends on the first client that has room; the call counts there until its answer's body has fallen.
     pub(super) async fn request(&self, request: Request<Body>) -> Result<Response<Sent<Incoming>>, Error> {
-        let has_room = |calls: &AtomicUsize| calls.load(Ordering::Relaxed) < CALLS_PER_CLIENT;
-        let roomy = self.clients.iter().find(|(_, calls)| has_room(calls));
-        let least = || {
-            self.clients
-                .iter()
-                .min_by_key(|(_, calls)| calls.load(Ordering::Relaxed))
-        };
-        let Some((client, calls)) = roomy.or_else(least) else {
-            return std::future::pending().await;
-        };
-        let place = Place::take(calls);
-        let answer = client.request(request).await?;
+        let shared = self.roomiest();
+        let place = Place::take(&shared.calls);
+        let answer = shared.client.request(request).await?;
         Ok(answer.map(|body| Sent { body, place }))
     }
+
+    /// The first client that has room, or the least busy one when none has.
+    fn roomiest(&self) -> &Shared {
+        let mut least = (&self.first, self.first.calls());
+        for shared in &self.rest {
+            if least.1 < CALLS_PER_CLIENT {
+                break;
+            }
+            let calls = shared.calls();
+            if calls < least.1 {
+                least = (shared, calls);
+            }
+        }
+        least.0
+    }
+}
+
+impl Shared {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+/// A pooled client. Its connections are tasks that it spawns itself: they hold nothing of a call but its bytes, and end
+/// with the pool.
+fn client(settings: &config::Upstream, connector: &Connector, max_idle: usize) -> Client<Connector, Body> {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(max_idle)
+        .http2_only(settings.protocol == Protocol::H2c)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .http2_keep_alive_interval(H2_KEEPALIVE)
+        .build(connector.clone())
+}
+
+/// How many idle connections each client may keep: the first one and `more` others, `most` in all.
+///
+/// Every client keeps one, since without it HTTP/2 connections would not be shared either. The earlier ones, which have
+/// the most calls, get of the rest as much as they can use; with one client alone that is everything.
+fn idle_shares(most: usize, more: usize) -> (usize, Vec<usize>) {
+    let mut left = most.saturating_sub(1 + more);
+    let mut share = |_| {
+        let extra = left.min(CALLS_PER_CLIENT - 1);
+        left -= extra;
+        1 + extra
+    };
+    if more == 0 {
+        return (most, Vec::new());
+    }
+    let first = share(0);
+    (first, (0..more).map(share).collect())
 }
 
 /// A call's place on a client.
@@ -133,5 +183,21 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Sent<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_are_bounded_over_all_clients() {
+        assert_eq!(idle_shares(512, 0), (512, vec![]));
+        let (first, rest) = idle_shares(512, CLIENTS - 1);
+        assert_eq!(first, CALLS_PER_CLIENT);
+        assert_eq!(first + rest.iter().sum::<usize>(), 512);
+        assert!(rest.iter().all(|idle| *idle >= 1));
+        let (first, rest) = idle_shares(5, CLIENTS - 1);
+        assert_eq!(first + rest.iter().sum::<usize>(), CLIENTS, "one each");
     }
 }

@@ -1,8 +1,6 @@
 //! The ordered end: who is still served, who is refused, and when it is over.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +10,7 @@ use crate::support::client::{Answer, Raw};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY, server};
 use crate::support::h2::{GOAWAY, H2, Outcome};
+use crate::support::process::Process;
 use crate::support::upstream::{Step, Upstream, chunk, last_chunk, ok, stream_head};
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
@@ -160,6 +159,29 @@ async fn the_drain_ends_at_its_timeout_and_cuts_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_drain_lets_streams_finish_and_then_ends() {
+    let go = Arc::new(Notify::new());
+    let upstream = upstream(&go).await;
+    let mut gateway = Gateway::start(upstream.addr).await;
+    let mut running = stream(gateway.addr).await;
+    gateway.terminate().await;
+    refuses(gateway.addr).await;
+    go.notify_one();
+    finishes(&mut running).await;
+    gateway.stopped().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let mut gateway = Gateway::start(upstream.addr).await;
+    let _running = stream(gateway.addr).await;
+    gateway.terminate().await;
+    gateway.terminate().await;
+    gateway.stopped().await;
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_the_drain_up() {
     let upstream = upstream(&Arc::new(Notify::new())).await;
     let mut gateway = Gateway::start(upstream.addr).await;
@@ -200,105 +222,83 @@ async fn an_http2_connection_is_told_to_go_while_its_streams_finish() {
     gateway.stopped().await;
 }
 
-/// The program itself, as an operator runs it.
-struct Program {
-    child: Child,
-    addr: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Program {
-    fn start(upstream: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("tidegate.toml");
-        let text = format!(
-            "{}[upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"k\"\n[[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n",
-            server("")
-        );
-        std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .arg("serve")
-            .arg("--config")
-            .arg(&file)
-            .env_remove("TIDEGATE_LOG")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let addr = loop {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the program ended");
-            let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if let Some(addr) = entry.pointer("/fields/data").or(entry.get("data")) {
-                break addr.as_str().unwrap().parse().unwrap();
-            }
-        };
-        // The rest of the log is read so that the program never waits for a full pipe.
-        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Self {
-            child,
-            addr,
-            _folder: folder,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// Waits for the end and gives the exit code.
-    async fn code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("the program ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        })
-        .await;
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 #[tokio::test]
 async fn the_program_ends_cleanly_on_each_signal_and_lets_a_stream_finish() {
     for name in ["TERM", "INT"] {
         let go = Arc::new(Notify::new());
         let upstream = upstream(&go).await;
-        let mut program = Program::start(upstream.addr);
-        let mut running = stream(program.addr).await;
-        program.signal(name);
-        refuses(program.addr).await;
+        let mut process = Process::start(upstream.addr);
+        let mut running = stream(process.addr).await;
+        process.signal(name);
+        refuses(process.addr).await;
         assert!(
-            program.child.try_wait().unwrap().is_none(),
+            process.child.try_wait().unwrap().is_none(),
             "{name}: it has not waited"
         );
         go.notify_one();
         finishes(&mut running).await;
-        assert_eq!(program.code().await, Some(0), "{name}");
+        assert_eq!(process.code().await, Some(0), "{name}");
     }
 }
 
 #[tokio::test]
 async fn the_program_goes_on_after_a_hangup_and_stops_at_once_on_a_second_signal() {
     let upstream = upstream(&Arc::new(Notify::new())).await;
-    let mut program = Program::start(upstream.addr);
-    let mut running = stream(program.addr).await;
-    program.signal("HUP");
-    kept(program.addr).await;
-    program.signal("HUP");
-    kept(program.addr).await;
-    program.signal("TERM");
-    refuses(program.addr).await;
-    program.signal("TERM");
+    let mut process = Process::start(upstream.addr);
+    let mut running = stream(process.addr).await;
+    process.signal("HUP");
+    kept(process.addr).await;
+    process.signal("HUP");
+    kept(process.addr).await;
+    process.signal("TERM");
+    refuses(process.addr).await;
+    process.signal("TERM");
     assert_eq!(running.chunk().await, None, "cut, not ended");
-    assert_eq!(program.code().await, Some(0));
+    assert_eq!(process.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_takes_readiness_off_first_and_cuts_none_of_two_hundred_streams() {
+    let go = Arc::new(Notify::new());
+    let upstream = upstream(&go).await;
+    let mut process = Process::with(upstream.addr, "drain_delay = \"1s\"");
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        streams.push(stream(process.addr).await);
+    }
+    process.signal("TERM");
+    let begun = tokio::time::Instant::now();
+    while ask(process.admin, "/readyz").await.status == 200 {
+        assert!(begun.elapsed() < Duration::from_secs(5), "still ready");
+    }
+    // Others are still sent here by those who have not seen it yet.
+    let mut new = Raw::connect(process.addr).await;
+    new.send(post(PLAIN)).await;
+    assert_eq!(new.answer().await.unwrap().status, 200);
+    refuses(process.addr).await;
+    assert!(process.child.try_wait().unwrap().is_none(), "it has not waited");
+    go.notify_waiters();
+    for raw in &mut streams {
+        finishes(raw).await;
+    }
+    assert_eq!(process.code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_two_hundred_streams_at_once() {
+    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let mut process = Process::start(upstream.addr);
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        streams.push(stream(process.addr).await);
+    }
+    process.signal("TERM");
+    refuses(process.addr).await;
+    process.signal("TERM");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(process.code().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    for raw in &mut streams {
+        assert_eq!(raw.chunk().await, None, "cut, not ended");
+    }
 }

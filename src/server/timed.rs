@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,82 +14,10 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How many calls of a connection have begun and ended, and since when there is none.
-#[derive(Debug)]
-pub(super) struct Progress(Mutex<Calls>);
+use super::progress::Progress;
+use crate::stall::WriteStall;
 
-#[derive(Debug)]
-struct Calls {
-    begun: u64,
-    ended: u64,
-    /// When the last call ended or something else came; none before the first, when that is not to count as idling.
-    stirred: Option<Instant>,
-}
-
-impl Progress {
-    /// A connection without a call. It idles from `since`, or only after its first call.
-    pub(super) fn new(since: Option<Instant>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Calls {
-            begun: 0,
-            ended: 0,
-            stirred: since,
-        })))
-    }
-
-    pub(super) fn begin(self: &Arc<Self>) -> Begun {
-        self.calls().begun += 1;
-        Begun(Arc::clone(self))
-    }
-
-    /// Waits until the connection has had no call, and no beginning of one, for `timeout`.
-    pub(super) async fn idled(&self, timeout: Duration) {
-        loop {
-            let now = Instant::now();
-            let until = self.idle_since().unwrap_or(now) + timeout;
-            if until <= now {
-                return;
-            }
-            tokio::time::sleep_until(until).await;
-        }
-    }
-
-    fn begun(&self) -> u64 {
-        self.calls().begun
-    }
-
-    /// How many calls there have been, while none is under way.
-    fn idle_after(&self) -> Option<u64> {
-        let calls = self.calls();
-        (calls.begun == calls.ended).then_some(calls.begun)
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        let calls = self.calls();
-        calls.stirred.filter(|_| calls.begun == calls.ended)
-    }
-
-    /// Lets the idling begin anew.
-    pub(super) fn stir(&self) {
-        self.calls().stirred = Some(Instant::now());
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A call that has begun and not ended.
-#[derive(Debug)]
-pub(super) struct Begun(Arc<Progress>);
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.calls().ended += 1;
-        self.0.stir();
-    }
-}
-
-/// A connection under the clock. Each clock is made when it first has to run, and kept from then on.
+/// A connection under the clock. A timer is made when it first has to run.
 pub(super) struct Timed<S> {
     inner: S,
     /// Bytes that were read to see which protocol is spoken.
@@ -98,8 +26,7 @@ pub(super) struct Timed<S> {
     times: Times,
     head: Option<Head>,
     head_timer: Option<Pin<Box<Sleep>>>,
-    stalled: bool,
-    write_timer: Option<Pin<Box<Sleep>>>,
+    stall: WriteStall,
 }
 
 /// A head that is being waited for: it must be whole in time, that is, another call must have begun.
@@ -123,8 +50,7 @@ impl<S> Timed<S> {
             times,
             head,
             head_timer: None,
-            stalled: false,
-            write_timer: None,
+            stall: WriteStall::new(times.write_timeout),
         }
     }
 }
@@ -199,40 +125,22 @@ impl<S> Timed<S> {
             self.progress.stir();
         }
     }
-
-    /// Passes on what a write came to; one that waits too long fails.
-    fn watched<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = false;
-            return written;
-        }
-        let deadline = match &self.write_timer {
-            Some(timer) if self.stalled => timer.deadline(),
-            _ => Instant::now() + self.times.write_timeout,
-        };
-        self.stalled = true;
-        if is_over(&mut self.write_timer, deadline, cx) {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
-            return Poll::Ready(Err(error));
-        }
-        Poll::Pending
-    }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.watched(cx, written)
+        self.stall.watch(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.watched(cx, flushed)
+        self.stall.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.watched(cx, closed)
+        self.stall.watch(cx, closed)
     }
 
     fn poll_write_vectored(
@@ -241,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.watched(cx, written)
+        self.stall.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
