@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use crate::support::client::{Answer, Raw};
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY, MANAGER};
+use crate::support::h2::H2;
 use crate::support::streams::Streams;
 use crate::support::upstream::{Step, Upstream, answer, chunk, last_chunk, ok, stream_head};
 
@@ -174,6 +175,26 @@ async fn whichever_way_an_answer_ends_its_slot_comes_back() {
     hold.notify_one();
     raw.body(&head).await.expect("a whole stream");
     all_given_back(&gate).await;
+}
+
+#[tokio::test]
+async fn an_http2_stream_that_is_reset_gives_its_slot_back() {
+    let upstream = Streams::start(None, false).await;
+    let gate = Gateway::with(upstream.addr, "[limits]\nconcurrency_per_model = 3\n").await;
+    let mut client = H2::connect(gate.addr).await;
+    for round in 0..20_u32 {
+        for n in 0..3 {
+            client
+                .open(1 + 2 * (round * 3 + n), &body("m", ",\"stream\":true"))
+                .await;
+        }
+        eventually("three slots are taken", || in_use(&gate) == 3.0).await;
+        for n in 0..3 {
+            client.reset(1 + 2 * (round * 3 + n)).await;
+        }
+        all_given_back(&gate).await;
+    }
+    eventually("no stream runs upstream", || upstream.busy() == 0).await;
 }
 
 /// How many calls the random test makes; more on request.
