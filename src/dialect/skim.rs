@@ -103,28 +103,33 @@ impl Skimmer {
         rest
     }
 
-    fn outside<'a>(&mut self, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
-        let Some((byte, rest)) = after(bytes, memchr3(b'"', b'{', b'}', bytes)) else {
-            return &[];
-        };
-        match byte {
-            b'"' if self.depth == 1 || (self.depth == 2 && self.container.is_some()) => {
-                self.key.clear();
-                self.state = State::Key;
-            }
-            b'"' => self.state = State::Text,
-            b'{' => self.depth = self.depth.saturating_add(1),
-            _ => {
-                self.depth = self.depth.saturating_sub(1);
-                if self.depth <= 1 {
-                    self.container = None;
+    fn outside<'a>(&mut self, mut bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
+        while let Some((byte, rest)) = after(bytes, structure(b'{', b'}', bytes)) {
+            bytes = rest;
+            match byte {
+                b'"' if self.depth == 1 || (self.depth == 2 && self.container.is_some()) => {
+                    self.key.clear();
+                    return self.go(State::Key, rest);
                 }
-                if self.depth == 0 {
-                    see(Seen::End);
-                }
+                b'"' => match self.string_end(rest) {
+                    Some((_, rest)) => bytes = rest,
+                    None => return self.go(State::Text, &[]),
+                },
+                b'{' => self.depth = self.depth.saturating_add(1),
+                _ => self.closed(see),
             }
         }
-        rest
+        &[]
+    }
+
+    fn closed(&mut self, see: &mut impl FnMut(Seen<'_>)) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth <= 1 {
+            self.container = None;
+        }
+        if self.depth == 0 {
+            see(Seen::End);
+        }
     }
 
     fn key<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -244,7 +249,7 @@ impl Skimmer {
                 }
                 continue;
             }
-            let Some((byte, next)) = after(rest, memchr3(b'"', nest.open, nest.close, rest)) else {
+            let Some((byte, next)) = after(rest, structure(nest.open, nest.close, rest)) else {
                 rest = &[];
                 continue;
             };
@@ -282,7 +287,7 @@ impl Skimmer {
     fn string_end<'a>(&mut self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let mut from = 0;
         while let Some(rest) = bytes.get(from..)
-            && let Some(at) = memchr(b'"', rest)
+            && let Some(at) = quote(rest)
         {
             let at = from.saturating_add(at);
             let before = bytes.get(from..at).unwrap_or_default();
@@ -298,6 +303,24 @@ impl Skimmer {
         self.escaping = ends_escaping(bytes.get(from..).unwrap_or_default(), carried);
         None
     }
+}
+
+/// How far the next quote or bracket is looked for byte by byte. Most are near, and a search costs more to begin.
+const NEAR: usize = 16;
+
+/// Where the first quote is.
+fn quote(bytes: &[u8]) -> Option<usize> {
+    let (near, far) = bytes.split_at(NEAR.min(bytes.len()));
+    let found = near.iter().position(|byte| *byte == b'"');
+    found.or_else(|| Some(memchr(b'"', far)?.saturating_add(near.len())))
+}
+
+/// Where the first quote or bracket is.
+fn structure(open: u8, close: u8, bytes: &[u8]) -> Option<usize> {
+    let (near, far) = bytes.split_at(NEAR.min(bytes.len()));
+    let is_one = |byte: &u8| *byte == b'"' || *byte == open || *byte == close;
+    let found = near.iter().position(is_one);
+    found.or_else(|| Some(memchr3(b'"', open, close, far)?.saturating_add(near.len())))
 }
 
 /// Whether a string that goes on with `bytes` ends in an odd number of backslashes, `carried` saying so of its part

@@ -3,14 +3,16 @@
 //! An event passes as soon as it is whole. One that says nothing but its usage goes, with its empty line; of any other
 //! the one member goes, with its comma.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::{memchr2, memmem};
+use serde_json::value::RawValue;
 
-use super::json::Pairs;
+use super::json::{Pairs, span};
 
 /// The longest event that is held until it is whole, in bytes. A longer one passes as it is.
 const MAX_EVENT: usize = 1024 * 1024;
@@ -260,66 +262,56 @@ fn lines(event: &[u8]) -> Vec<Line> {
 
 /// A chunk without its usage; `None` if it has none or is no object.
 fn without_usage(chunk: &str) -> Option<Edited<String>> {
-    let mut text = remove_usage(chunk)?;
-    if says_only_usage(chunk) {
+    let members = Pairs::read(chunk)?.0;
+    let is_usage = |member: &(Cow<'_, str>, &RawValue)| member.0 == "usage";
+    if !members.iter().any(is_usage) {
+        return None;
+    }
+    if says_only_usage(&members) {
         return Some(Edited::Gone);
     }
-    // A member that stands twice goes twice.
-    while let Some(next) = remove_usage(&text) {
-        text = next;
+    let mut text = String::with_capacity(chunk.len());
+    // Of one in front the comma behind it goes, of all others the comma before them.
+    let in_front = members.iter().take_while(|member| is_usage(member)).count();
+    let mut done = 0;
+    if let Some((_, value)) = members.get(in_front.wrapping_sub(1)) {
+        let start = skip_space(chunk, chunk.find('{')?.saturating_add(1))?;
+        text.push_str(chunk.get(..start)?);
+        done = span(chunk, value.get()).end;
+        if in_front < members.len() {
+            done = skip_space(chunk, skip_space(chunk, done)?.saturating_add(1))?;
+        }
     }
+    let mut before = done;
+    for member in members.iter().skip(in_front) {
+        let end = span(chunk, member.1.get()).end;
+        if is_usage(member) {
+            text.push_str(chunk.get(done..before)?);
+            done = end;
+        }
+        before = end;
+    }
+    text.push_str(chunk.get(done..)?);
     Some(Edited::To(text))
 }
 
-/// Whether a chunk has usage, but neither choices nor an error.
-fn says_only_usage(chunk: &str) -> bool {
-    let Some(members) = Pairs::read(chunk) else {
-        return false;
-    };
+/// Where what follows white space begins.
+fn skip_space(text: &str, from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    Some(from.saturating_add(rest.len().saturating_sub(rest.trim_start().len())))
+}
+
+/// Whether there is usage, but neither choices nor an error.
+fn says_only_usage(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
     let value = |key: &str| {
-        let member = members.0.iter().find(|(name, _)| name == key);
+        let member = members.iter().find(|(name, _)| name == key);
         member
             .map(|(_, value)| value.get())
             .filter(|value| *value != "null")
     };
-    let choices = value("choices").and_then(|list| list.strip_prefix('['));
-    let no_choices = choices.map_or(value("choices").is_none(), |list| {
-        list.trim_start().starts_with(']')
-    });
+    let list = value("choices").map(|list| list.strip_prefix('[').map(str::trim_start));
+    let no_choices = list.is_none_or(|list| list.is_some_and(|list| list.starts_with(']')));
     value("usage").is_some() && no_choices && value("error").is_none() && value("error_type").is_none()
-}
-
-/// The text without its first `usage` and the comma that goes with it.
-fn remove_usage(text: &str) -> Option<String> {
-    let members = Pairs::read(text)?;
-    let at = members.0.iter().position(|(name, _)| name == "usage")?;
-    let span = |at: usize| {
-        members
-            .0
-            .get(at)
-            .map(|(_, value)| super::json::span(text, value.get()))
-    };
-    let value = span(at)?;
-    let range = match at.checked_sub(1) {
-        Some(before) => span(before)?.end..value.end,
-        None => {
-            let open = text.find('{')?.saturating_add(1);
-            let after_space = |from: usize| {
-                let rest = text.get(from..)?;
-                Some(from.saturating_add(rest.len().saturating_sub(rest.trim_start().len())))
-            };
-            let start = after_space(open)?;
-            let comma = after_space(value.end)?;
-            let followed = text.get(comma..)?.starts_with(',');
-            let end = if followed {
-                after_space(comma.saturating_add(1))?
-            } else {
-                value.end
-            };
-            start..end
-        }
-    };
-    Some([text.get(..range.start)?, text.get(range.end..)?].concat())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ fn stripped<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
 }
 
 /// Streams, and what is left of them.
-const STREAMS: [(&str, &str); 24] = [
+const STREAMS: [(&str, &str); 26] = [
     // A frame of its own goes with its empty line.
     (
         "data: {\"choices\":[{}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\ndata: [DONE]\n\n",
@@ -73,6 +73,11 @@ const STREAMS: [(&str, &str); 24] = [
         "data: {\"error\":{\"message\":\"x\"},\"usage\":{\"a\":1}}\n\n",
         "data: {\"error\":{\"message\":\"x\"}}\n\n",
     ),
+    (
+        "data: {\"usage\":1 , \"usage\":2, \"choices\":[1] , \"usage\":3,\"usage\":4 ,\"x\":1,\"usage\":5}\n\n",
+        "data: {\"choices\":[1] ,\"x\":1}\n\n",
+    ),
+    ("data: {\"usage\":null,\"usage\":null}\n\n", "data: {}\n\n"),
     // What is not whole at the end is treated alike.
     (
         "data: {\"choices\":[1],\"usage\":{}}\n",
@@ -114,6 +119,12 @@ fn usage_goes_and_all_else_stays_wherever_the_stream_is_cut() {
             assert_eq!(stripped([one, two]), want, "{stream:?} cut at {cut}");
         }
     }
+}
+
+#[test]
+fn a_member_that_stands_very_often_goes_in_one_pass() {
+    let stream = format!("data: {{\"choices\":[1]{}}}\n\n", ",\"usage\":1".repeat(90_000));
+    assert_eq!(stripped([stream.as_bytes()]), "data: {\"choices\":[1]}\n\n");
 }
 
 #[test]
