@@ -1,0 +1,120 @@
+//! What every call does: its route, its key, its body, its limits, its answer. Run with `cargo bench`; compare figures of
+//! one run only.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Uri};
+use tidegate::config;
+use tidegate::dialect::{JsonObject, Route, Strip, Tap};
+use tidegate::limit::{Asked, Limits};
+use tidegate::metrics::Metrics;
+use tidegate::token::KeyRing;
+use tidegate::types::{AccountId, KeyName, ModelName};
+
+const FRAME: &[u8] = b"data: {\"id\":\"chatcmpl-x\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"org/name\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"finish_reason\":null}],\"usage\":null}\n\n";
+
+fn chat(words: usize) -> Bytes {
+    let text = "word ".repeat(words);
+    format!("{{\"model\":\"org/name\",\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}],\"max_tokens\":100,\"stream\":true}}").into()
+}
+
+fn answer(numbers: usize) -> Bytes {
+    let list = "0.0123456,".repeat(numbers);
+    format!("{{\"object\":\"list\",\"data\":[{{\"embedding\":[{list}0]}}],\"model\":\"org/name\",\"usage\":{{\"prompt_tokens\":7,\"total_tokens\":7}}}}").into()
+}
+
+fn headers(content_type: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
+}
+
+fn requests(c: &mut Criterion) {
+    let uri = Uri::from_static("/v1/openai/chat/completions");
+    c.bench_function("route", |b| b.iter(|| Route::of(&Method::POST, black_box(&uri))));
+    let account = config::Account {
+        id: AccountId::parse("di:1").expect("an id"),
+        name: None,
+        management: false,
+        keys: vec![config::AccountKey {
+            name: KeyName::parse("auto").expect("a name"),
+            secret: "0123456789abcdef0123456789abcdef".into(),
+        }],
+    };
+    let keys = KeyRing::new(&[account]);
+    c.bench_function("key", |b| {
+        b.iter(|| keys.find(black_box(b"0123456789abcdef0123456789abcdef")))
+    });
+    for (name, words) in [("body of 0.6 KB", 100), ("body of 1 MiB", 209_000)] {
+        let body = chat(words);
+        let mut group = c.benchmark_group("request");
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |b| b.iter(|| JsonObject::parse(black_box(body.clone()))));
+        group.finish();
+    }
+}
+
+fn limits(c: &mut Criterion) {
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let (account, key) = (
+        AccountId::parse("di:1").expect("an id"),
+        KeyName::parse("auto").expect("a name"),
+    );
+    let model = ModelName::parse("org/name").expect("a model");
+    let asked = Asked {
+        account: &account,
+        key: &key,
+        model: &model,
+    };
+    let label = metrics.models().label(&model);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let every = config::Limits {
+        requests_per_minute: 1_000_000_000,
+        tokens_per_minute: 1_000_000_000,
+        ..config::Limits::default()
+    };
+    for (name, settings) in [
+        ("slot", config::Limits::default()),
+        ("slot, requests and tokens", every),
+    ] {
+        let limits = Limits::new(&settings, &metrics);
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let admitted = runtime.block_on(limits.admit(asked, &label)).expect("room");
+                admitted.used(10);
+            });
+        });
+    }
+}
+
+fn answers(c: &mut Criterion) {
+    for (name, numbers) in [("answer of 0.7 KB", 60), ("answer of 1 MiB", 104_000)] {
+        let body = answer(numbers);
+        let mut group = c.benchmark_group("tap");
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut tap = Tap::of(&headers("application/json")).expect("a tap");
+                tap.feed(black_box(&body));
+                tap.end();
+                tap.usage()
+            });
+        });
+        group.finish();
+    }
+    let mut tap = Tap::of(&headers("text/event-stream")).expect("a tap");
+    c.bench_function("tap, one event", |b| b.iter(|| tap.feed(black_box(FRAME))));
+    let mut strip = Strip::default();
+    let event = Bytes::from_static(FRAME);
+    c.bench_function("strip, one event", |b| {
+        b.iter(|| strip.feed(black_box(event.clone())))
+    });
+}
+
+criterion_group!(hot, requests, limits, answers);
+criterion_main!(hot);
