@@ -3,6 +3,9 @@
 //! It owns every task. The end goes in this order: readiness off, `drain_delay`, no more connections, calls in
 //! flight finish or meet `drain_timeout`, then the rest falls.
 
+mod reload;
+mod signals;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,25 +13,23 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Body;
-use crate::config::{Config, Server};
+use crate::config::Server;
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
-use crate::server::{
-    Drain, Handler, LOOK_EVERY, Listener, Settings, Stage, TlsError, TlsSource, Watch, WithCors,
-};
+use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
 use crate::types::{Clock, Peer};
-use crate::upstream::{ConnectError, Upstreams, watch_catalogues};
+use crate::upstream::{ConnectError, watch_catalogues};
 
-/// How many signals may wait; a person does not send more.
-const SIGNALS: usize = 8;
+pub use reload::Source;
+use reload::{Parts, Reloader, Targets};
+pub use signals::{Signal, Signals};
 
 /// How often what is no longer needed is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
@@ -39,13 +40,10 @@ const FALL: Duration = Duration::from_secs(5);
 /// The gateway, with both listeners bound.
 #[derive(Debug)]
 pub struct App {
-    config: Config,
     data: Listener,
     admin: Listener,
-    tls: Option<Arc<TlsSource>>,
-    gate: Arc<Gate>,
-    metrics: Arc<Metrics>,
-    upstreams: Arc<Upstreams>,
+    readiness: Arc<Readiness>,
+    reloader: Reloader,
 }
 
 /// Why the gateway can't start.
@@ -71,104 +69,45 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// What the outside tells a running gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// Drain; the second time, stop at once.
-    Terminate,
-    /// Read the settings again.
-    Reload,
-}
-
-/// Where signals come from.
-#[derive(Debug)]
-pub struct Signals {
-    incoming: mpsc::Receiver<Signal>,
-    /// Runs what waits for the process's signals; it ends when the receiver is dropped.
-    waiting: TaskTracker,
-}
-
-impl Signals {
-    /// Signals that somebody in this process sends.
-    pub fn channel() -> (mpsc::Sender<Signal>, Self) {
-        let (sender, incoming) = mpsc::channel(SIGNALS);
-        (
-            sender,
-            Self {
-                incoming,
-                waiting: TaskTracker::new(),
-            },
-        )
-    }
-
-    /// The process's own, from now on: SIGTERM and SIGINT terminate, SIGHUP reloads.
-    ///
-    /// # Errors
-    /// The system refuses to hand them over.
-    pub fn install() -> io::Result<Self> {
-        let (sender, signals) = Self::channel();
-        let mut term = signal(SignalKind::terminate())?;
-        let mut int = signal(SignalKind::interrupt())?;
-        let mut hup = signal(SignalKind::hangup())?;
-        signals.waiting.spawn(async move {
-            loop {
-                let next = tokio::select! {
-                    _ = term.recv() => Signal::Terminate,
-                    _ = int.recv() => Signal::Terminate,
-                    _ = hup.recv() => Signal::Reload,
-                    () = sender.closed() => return,
-                };
-                sender.send(next).await.ok();
-            }
-        });
-        Ok(signals)
-    }
-
-    async fn terminate(&mut self) {
-        loop {
-            match self.incoming.recv().await {
-                Some(Signal::Terminate) => return,
-                Some(Signal::Reload) => {
-                    tracing::warn!("reloading is not in this version: restart to change settings");
-                }
-                None => std::future::pending().await,
-            }
-        }
-    }
-}
-
 impl App {
     /// Builds everything and binds both listeners; nothing is accepted before [`App::run`].
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub fn start(source: Source, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
-        let aliased = config
-            .models
-            .alias
-            .iter()
-            .flat_map(|(asked, served)| [asked, served]);
-        metrics
-            .models()
-            .learn("config", aliased.map(|model| model.base().into()));
-        let upstreams = Arc::new(Upstreams::new(&config.upstream, &metrics)?);
-        let gate = Gate::new(&config, Arc::clone(&upstreams), Arc::clone(&metrics), clock);
-        let tls = config.server.tls.as_ref().map(TlsSource::new).transpose()?;
+        let (config, renewal) = source.split();
+        let parts = Parts::new(config, &metrics)?;
+        parts.name_models(&metrics);
+        let config = &parts.config;
         let bind = |addr, tls| {
             let listener = Listener::bind(addr, Settings::from(&config.server), tls);
             listener.map_err(|source| StartError::Listen { addr, source })
         };
-        let data = bind(config.server.listen, tls.clone())?;
+        let data = bind(config.server.listen, parts.tls.clone())?;
         let admin = bind(config.server.admin_listen, None)?;
+        let readiness = Arc::new(Readiness::default());
+        let answers = Admin::new(&config.admin, Arc::clone(&metrics), Arc::clone(&readiness));
+        let upstreams = Arc::clone(&parts.upstreams);
+        let targets = Targets {
+            gate: Arc::new(Gate::new(
+                config,
+                Arc::clone(&upstreams),
+                Arc::clone(&metrics),
+                clock,
+            )),
+            admin: Arc::new(answers),
+            data_terms: data.terms(),
+            admin_terms: admin.terms(),
+            origins: Origins::new(&config.server.cors),
+            upstreams: watch::Sender::new(upstreams),
+            metrics,
+        };
         Ok(Self {
             data,
             admin,
-            tls,
-            gate: Arc::new(gate),
-            metrics,
-            upstreams,
-            config,
+            readiness,
+            reloader: Reloader::new(parts, renewal, targets),
         })
     }
 
@@ -184,7 +123,7 @@ impl App {
 
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.reloader.targets.metrics
     }
 
     /// Serves until a signal says to end, then ends in order. The admin listener goes on until the end, so that
@@ -192,49 +131,49 @@ impl App {
     pub async fn run(self, mut signals: Signals) {
         tracing::info!(data = %self.data_addr(), admin = %self.admin_addr(), version = env!("CARGO_PKG_VERSION"), "listening");
         let tasks = Tasks::default();
-        tasks.in_background(watch_catalogues(
-            Arc::clone(&self.upstreams),
-            Arc::clone(&self.metrics),
-        ));
-        let gate = Arc::clone(&self.gate);
+        let mut reloader = self.reloader;
+        let Targets {
+            gate,
+            admin,
+            origins,
+            upstreams,
+            metrics,
+            ..
+        } = &reloader.targets;
+        tasks.in_background(watch_catalogues(upstreams.subscribe(), Arc::clone(metrics)));
+        let idle = Arc::clone(gate);
         tasks.in_background(async move {
             loop {
                 tokio::time::sleep(TIDY_EVERY).await;
-                gate.tidy();
+                idle.tidy();
             }
         });
-        if let Some(tls) = &self.tls {
-            tasks.in_background(Arc::clone(tls).watch(LOOK_EVERY));
-        }
         let (drain, admin_drain) = (Drain::default(), Drain::default());
-        let readiness = Arc::new(Readiness::default());
-        let admin = Admin::new(
-            &self.config.admin,
-            Arc::clone(&self.metrics),
-            Arc::clone(&readiness),
-        );
-        let data = WithCors::new(
-            Data {
-                gate: self.gate,
-                watch: drain.watch(),
-            },
-            &self.config.server.cors,
-        );
+        let callers = Callers {
+            gate: Arc::clone(gate),
+            watch: drain.watch(),
+        };
+        let callers = WithCors::new(callers, origins.clone());
         tasks
             .calls
-            .spawn(self.data.serve(data, drain.watch(), tasks.calls.clone()));
-        let operators = Operators(Arc::new(admin));
+            .spawn(self.data.serve(callers, drain.watch(), tasks.calls.clone()));
+        let operators = Operators(Arc::clone(admin));
         tasks.others.spawn(
             self.admin
                 .serve(operators, admin_drain.watch(), tasks.others.clone()),
         );
 
-        signals.terminate().await;
-        tracing::info!("draining");
-        readiness.drain();
+        let asked = Notify::new();
         tokio::select! {
-            () = drained(&drain, &self.config.server, &tasks.calls) => {}
-            () = signals.terminate() => tracing::warn!("told to stop at once: calls are cut"),
+            () = reloader.run(&asked, &tasks.others) => {}
+            () = signals.terminate(|| asked.notify_one()) => {}
+        }
+        tracing::info!("draining");
+        self.readiness.drain();
+        let no_reload = || tracing::warn!("the settings are not reloaded while draining");
+        tokio::select! {
+            () = drained(&drain, &reloader.parts.config.server, &tasks.calls) => {}
+            () = signals.terminate(no_reload) => tracing::warn!("told to stop at once: calls are cut"),
         }
         drain.stop();
         admin_drain.stop();
@@ -289,12 +228,12 @@ impl Tasks {
 
 /// What the data listener does.
 #[derive(Clone)]
-struct Data {
+struct Callers {
     gate: Arc<Gate>,
     watch: Watch,
 }
 
-impl Handler for Data {
+impl Handler for Callers {
     async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         if self.watch.stage() >= Stage::Refusing {
             return self.gate.refuse(peer, request).await;

@@ -86,6 +86,9 @@ metrics! {
     /// Connections to an upstream, by state: connecting or open.
     upstream_connections: Series<(Arc<str>, &'static str), IntGaugeVec> =
         "tidegate_upstream_connections", ["upstream", "state"];
+    /// New settings that were read while running, by what became of them.
+    config_reloads: IntCounterVec =
+        "tidegate_config_reloads_total", ["result"];
 }
 
 impl Metrics {
@@ -125,6 +128,12 @@ impl Metrics {
     /// A call on `surface` went well and reported no usage.
     pub fn unmetered(&self, surface: &'static str) {
         self.unmetered.with_label_values(&[surface]).inc();
+    }
+
+    /// New settings were `applied` (or refused).
+    pub fn config_reloaded(&self, applied: bool) {
+        let result = if applied { "applied" } else { "refused" };
+        self.config_reloads.with_label_values(&[result]).inc();
     }
 
     /// The gate itself worked on a call for `took`.

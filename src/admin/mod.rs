@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{ALLOW, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -39,7 +40,7 @@ impl Readiness {
 /// The admin listener's answers.
 #[derive(Debug)]
 pub struct Admin {
-    token: Option<SecretString>,
+    token: ArcSwapOption<SecretString>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
 }
@@ -48,10 +49,15 @@ impl Admin {
     /// Puts the admin listener's answers together.
     pub fn new(settings: &config::Admin, metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
         Self {
-            token: settings.token.clone(),
+            token: ArcSwapOption::new(token(settings)),
             metrics,
             readiness,
         }
+    }
+
+    /// Asks for another token from now on, or for none.
+    pub fn change(&self, settings: &config::Admin) {
+        self.token.store(token(settings));
     }
 
     /// Answers a request. Metrics and health are open; everything else needs the admin token.
@@ -125,12 +131,18 @@ impl Admin {
 
     /// Without a configured token only loopback can reach the listener, and everybody there is let in.
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
+        let Some(token) = self.token.load_full() else {
+            return true;
+        };
         let shown = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let (scheme, shown) = shown.split_at(shown.len().min("Bearer ".len()));
         scheme.eq_ignore_ascii_case(b"bearer ")
             && verify_slices_are_equal(shown, token.expose_secret().as_bytes()).is_ok()
     }
+}
+
+fn token(settings: &config::Admin) -> Option<Arc<SecretString>> {
+    settings.token.clone().map(Arc::new)
 }
 
 fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Response<Body> {

@@ -13,7 +13,7 @@ use super::Failure;
 use super::args::DevArgs;
 use super::banner::Banner;
 use super::credentials::Credentials;
-use crate::app::{App, Signals};
+use crate::app::{App, Signals, Source};
 use crate::config::{Account, AccountKey, Admin, Config, Env, Limits, Models, ProcessEnv, Server, Upstream};
 use crate::simulate::{Knobs, Simulator};
 use crate::types::{AccountId, KeyName, SystemClock};
@@ -71,7 +71,8 @@ async fn gate(
     upstream_words: &str,
     signals: Signals,
 ) -> Result<(), Failure> {
-    let app = App::start(config(arguments, credentials, upstream), Arc::new(SystemClock))?;
+    let source = Source::fixed(config(arguments, credentials, upstream));
+    let app = App::start(source, Arc::new(SystemClock))?;
     let banner = Banner {
         data: app.data_addr(),
         admin: app.admin_addr(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::app::{App, Signals};
+use crate::app::{App, Signals, Source};
 use crate::config::{Config, ProcessEnv};
 use crate::types::SystemClock;
 
@@ -14,9 +14,10 @@ use crate::types::SystemClock;
 /// # Errors
 /// The configuration is wrong, or the gateway can't start.
 pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
-    let config = Config::load(file, &ProcessEnv)?;
+    let path = file.to_owned();
+    let source = Source::new(move || Config::load(&path, &ProcessEnv))?;
     let signals = Signals::install().map_err(Failure::Signals)?;
-    App::start(config, Arc::new(SystemClock))?.run(signals).await;
+    App::start(source, Arc::new(SystemClock))?.run(signals).await;
     Ok(())
 }
 
@@ -25,6 +26,6 @@ pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
 /// # Errors
 /// Every mistake in it.
 pub(super) fn check(file: &Path) -> Result<(), Failure> {
-    Config::load(file, &ProcessEnv)?;
+    Config::load(file, &ProcessEnv).outcome?;
     writeln!(io::stdout(), "{} is right", file.display()).map_err(Failure::Output)
 }

@@ -6,6 +6,7 @@
 mod accounts;
 mod checks;
 mod env;
+mod files;
 mod format;
 mod limits;
 mod mistake;
@@ -17,9 +18,11 @@ mod sections;
 mod settings;
 mod unbuilt;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 pub use env::{Env, ProcessEnv};
+pub use files::Files;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use settings::{
     Account, AccountKey, Admin, Config, Cors, LimitOverride, Limits, Models, Pem, Protocol, Server, Tls,
@@ -29,16 +32,30 @@ pub use settings::{
 use reader::Section;
 use reading::Reading;
 
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings, or every mistake in them.
+    pub outcome: Result<Config, Mistakes>,
+    /// The files that were read, also where that failed.
+    pub files: Files,
+}
+
 impl Config {
-    /// Reads the file at `path`; the paths in it are relative to its folder.
-    ///
-    /// # Errors
-    /// The file can't be read, or every mistake in it.
-    pub fn load(path: &Path, env: &dyn Env) -> Result<Self, Mistakes> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Mistakes::of_file(None, format!("`{}` can't be read: {error}", path.display()))
-        })?;
-        Self::parse(&text, path.parent().unwrap_or(Path::new("")), env)
+    /// Reads the file at `path`, with the overrides of `env`; the paths in it are relative to its folder.
+    pub fn load(path: &Path, env: &dyn Env) -> Loaded {
+        let mut files = Files::default();
+        let text = files
+            .read(path, u64::MAX)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into()));
+        let outcome = match text {
+            Ok(text) => read(&text, path.parent().unwrap_or(Path::new("")), env, &mut files),
+            Err(error) => Err(Mistakes::of_file(
+                None,
+                format!("`{}` can't be read: {error}", path.display()),
+            )),
+        };
+        Loaded { outcome, files }
     }
 
     /// Reads the text of a file that stands in `dir`, with the overrides `TIDEGATE__SECTION__KEY` of `env`.
@@ -46,14 +63,45 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(text: &str, dir: &Path, env: &dyn Env) -> Result<Self, Mistakes> {
-        let mut table = node::parse(text)?;
-        let reading = Reading::new(env, dir, node::override_from(env, &mut table));
-        let config = sections::read(Section::root(&reading, table));
-        checks::check(&config, &reading);
-        match reading.finish() {
-            None => Ok(config),
-            Some(mistakes) => Err(mistakes),
+        read(text, dir, env, &mut Files::default())
+    }
+
+    /// Checks that a running gateway can go over from these settings to `new` ones.
+    ///
+    /// # Errors
+    /// Every key that takes a restart.
+    pub fn check_change(&self, new: &Self) -> Result<(), Mistakes> {
+        let (old, new) = (&self.server, &new.server);
+        let addresses = [
+            ("server.listen", old.listen == new.listen),
+            ("server.admin_listen", old.admin_listen == new.admin_listen),
+        ];
+        let mistakes: Vec<Mistake> = addresses
+            .into_iter()
+            .filter(|(_, same)| !same)
+            .map(|(key, _)| Mistake {
+                key: key.to_owned(),
+                place: None,
+                message: "can't change while the gateway runs; restart it for that".to_owned(),
+            })
+            .collect();
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes::new(mistakes))
         }
+    }
+}
+
+/// Reads a text and adds the files that it names to `files`.
+fn read(text: &str, dir: &Path, env: &dyn Env, files: &mut Files) -> Result<Config, Mistakes> {
+    let mut table = node::parse(text)?;
+    let reading = Reading::new(env, dir, node::override_from(env, &mut table));
+    let config = sections::read(Section::root(&reading, table));
+    checks::check(&config, &reading);
+    match reading.finish(files) {
+        None => Ok(config),
+        Some(mistakes) => Err(mistakes),
     }
 }
 

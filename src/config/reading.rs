@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
+use super::files::Files;
 use super::mistake::{Mistake, Mistakes, Place};
 
 /// The longest file that a `file:PATH` may name, in bytes: certificate bundles are under it, anything above it is
@@ -22,6 +22,7 @@ pub(super) struct Reading<'a> {
     mistakes: RefCell<Vec<Mistake>>,
     /// Every key that was met or asked for, and where it stands if it does.
     places: RefCell<BTreeMap<String, Option<Place>>>,
+    files: RefCell<Files>,
 }
 
 impl<'a> Reading<'a> {
@@ -31,6 +32,7 @@ impl<'a> Reading<'a> {
             dir,
             mistakes: RefCell::new(mistakes),
             places: RefCell::default(),
+            files: RefCell::default(),
         }
     }
 
@@ -64,8 +66,9 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// The mistakes, if there are any.
-    pub(super) fn finish(self) -> Option<Mistakes> {
+    /// The mistakes, if there are any; adds the files that were read to `files`.
+    pub(super) fn finish(self, files: &mut Files) -> Option<Mistakes> {
+        files.append(self.files.into_inner());
         let mistakes = self.mistakes.into_inner();
         (!mistakes.is_empty()).then(|| Mistakes::new(mistakes))
     }
@@ -117,9 +120,13 @@ impl<'a> Reading<'a> {
 
     /// The contents of a file, without the newline at the end.
     fn read_file(&self, key: &str, path: &Path) -> Option<String> {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
-        match read {
+        let bytes = self.files.borrow_mut().read(path, MAX_FILE + 1);
+        let is_long = |bytes: &Vec<u8>| u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE);
+        if bytes.as_ref().is_ok_and(is_long) {
+            self.mistake(key, format!("the file `{}` is longer than 1 MiB", path.display()));
+            return None;
+        }
+        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())) {
             Err(error) => {
                 self.mistake(
                     key,
@@ -127,11 +134,7 @@ impl<'a> Reading<'a> {
                 );
                 None
             }
-            Ok(len) if u64::try_from(len).is_ok_and(|len| len > MAX_FILE) => {
-                self.mistake(key, format!("the file `{}` is longer than 1 MiB", path.display()));
-                None
-            }
-            Ok(_) => {
+            Ok(text) => {
                 let trimmed = text.strip_suffix('\n').unwrap_or(&text);
                 Some(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
             }

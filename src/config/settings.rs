@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::types::{AccountId, KeyName, ModelName, ModelPattern};
 
@@ -95,7 +95,7 @@ pub struct Cors {
 }
 
 /// `[server.tls]`: certificate, key and whose client certificates are taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// The certificate chain, leaf first.
     pub cert: Pem,
@@ -113,6 +113,18 @@ pub enum Pem {
     /// The text itself.
     Text(SecretString),
 }
+
+impl PartialEq for Pem {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Text(one), Self::Text(other)) => one.expose_secret() == other.expose_secret(),
+            (Self::File(_), Self::Text(_)) | (Self::Text(_), Self::File(_)) => false,
+        }
+    }
+}
+
+impl Eq for Pem {}
 
 /// `[admin]`: who may use the admin listener.
 #[derive(Debug, Clone, Default)]

@@ -306,16 +306,22 @@ fn a_file_reference_is_relative_to_the_configuration_and_loses_its_newline() {
         "[[account]]\nid = \"env:ID\"\n[[account.key]]\nname = \"auto\"\nsecret = \"file:key\"\n",
     )
     .unwrap();
-    let config = Config::load(&dir.path().join("gate.toml"), &env([("ID", "di:7")])).unwrap();
+    let config = Config::load(&dir.path().join("gate.toml"), &env([("ID", "di:7")]))
+        .outcome
+        .unwrap();
     assert_eq!(config.accounts[0].id.as_str(), "di:7");
     assert_eq!(
         config.accounts[0].keys[0].secret.expose_secret(),
         "0123456789abcdef"
     );
     std::fs::write(dir.path().join("key"), vec![b'a'; 1024 * 1024 + 1]).unwrap();
-    let refused = Config::load(&dir.path().join("gate.toml"), &env([("ID", "di:7")])).unwrap_err();
+    let refused = Config::load(&dir.path().join("gate.toml"), &env([("ID", "di:7")]))
+        .outcome
+        .unwrap_err();
     assert!(refused.to_string().contains("is longer than 1 MiB"), "{refused}");
-    let missing = Config::load(&dir.path().join("none.toml"), &env([])).unwrap_err();
+    let missing = Config::load(&dir.path().join("none.toml"), &env([]))
+        .outcome
+        .unwrap_err();
     assert!(
         missing.to_string().contains("none.toml` can't be read"),
         "{missing}"

@@ -135,10 +135,15 @@ pub struct KnownModels {
 }
 
 impl KnownModels {
-    /// Replaces what `source` vouches for; other sources' names stay.
+    /// Replaces what `source` vouches for, which may be nothing any more; other sources' names stay.
     pub fn learn(&self, source: &str, names: impl IntoIterator<Item = Arc<str>>) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.insert(source.into(), names.into_iter().take(MAX_MODELS).collect());
+        let names: HashSet<_> = names.into_iter().take(MAX_MODELS).collect();
+        if names.is_empty() {
+            sources.remove(source);
+        } else {
+            sources.insert(source.into(), names);
+        }
         let all = sources
             .values()
             .flatten()

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Settings;
+
 /// Counts open connections.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Caps {
-    most: usize,
-    most_per_ip: usize,
     open: Arc<Mutex<Open>>,
 }
 
@@ -19,20 +19,12 @@ struct Open {
 }
 
 impl Caps {
-    pub(super) fn new(most: usize, most_per_ip: usize) -> Self {
-        Self {
-            most,
-            most_per_ip,
-            open: Arc::default(),
-        }
-    }
-
-    /// A place for a connection from `ip`, if there is one. It is given back when the guard falls.
-    pub(super) fn take(&self, ip: IpAddr) -> Option<Place> {
+    /// A place for a connection from `ip`, if `settings` leave one. It is given back when the guard falls.
+    pub(super) fn take(&self, ip: IpAddr, settings: &Settings) -> Option<Place> {
         let ip = block(ip);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let from_ip = open.by_ip.get(&ip).copied().unwrap_or(0);
-        if open.all >= self.most || from_ip >= self.most_per_ip {
+        if open.all >= settings.max_connections || from_ip >= settings.max_connections_per_ip {
             return None;
         }
         open.all += 1;
@@ -79,26 +71,41 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Server;
+
+    fn settings(max_connections: usize, max_connections_per_ip: usize) -> Settings {
+        Settings::from(&Server {
+            max_connections,
+            max_connections_per_ip,
+            ..Server::default()
+        })
+    }
 
     #[test]
     fn places_are_counted_in_all_and_by_address_and_given_back() {
-        let caps = Caps::new(3, 2);
+        let (caps, settings) = (Caps::default(), settings(3, 2));
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = caps.take(ip("10.0.0.1")).unwrap();
-        let _mapped = caps.take(ip("::ffff:10.0.0.1")).unwrap();
-        assert!(caps.take(ip("10.0.0.1")).is_none(), "the address is full");
-        let _other = caps.take(ip("10.0.0.2")).unwrap();
-        assert!(caps.take(ip("10.0.0.3")).is_none(), "all is full");
+        let first = caps.take(ip("10.0.0.1"), &settings).unwrap();
+        let _mapped = caps.take(ip("::ffff:10.0.0.1"), &settings).unwrap();
+        assert!(
+            caps.take(ip("10.0.0.1"), &settings).is_none(),
+            "the address is full"
+        );
+        let _other = caps.take(ip("10.0.0.2"), &settings).unwrap();
+        assert!(caps.take(ip("10.0.0.3"), &settings).is_none(), "all is full");
         drop(first);
-        assert!(caps.take(ip("10.0.0.1")).is_some());
+        assert!(caps.take(ip("10.0.0.1"), &settings).is_some());
     }
 
     #[test]
     fn a_customers_ipv6_addresses_count_as_one() {
-        let caps = Caps::new(9, 1);
-        let _first = caps.take("2001:db8:1:2::1".parse().unwrap()).unwrap();
-        assert!(caps.take("2001:db8:1:2:ffff::9".parse().unwrap()).is_none());
-        assert!(caps.take("2001:db8:1:3::1".parse().unwrap()).is_some());
+        let (caps, settings) = (Caps::default(), settings(9, 1));
+        let _first = caps.take("2001:db8:1:2::1".parse().unwrap(), &settings).unwrap();
+        assert!(
+            caps.take("2001:db8:1:2:ffff::9".parse().unwrap(), &settings)
+                .is_none()
+        );
+        assert!(caps.take("2001:db8:1:3::1".parse().unwrap(), &settings).is_some());
         assert_eq!(caps.open.lock().unwrap().by_ip.len(), 1);
     }
 }

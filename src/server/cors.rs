@@ -1,8 +1,10 @@
 //! Browser apps: which origins may call, and what their scripts may read of an answer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, RETRY_AFTER,
@@ -29,6 +31,45 @@ const EXPOSED: [HeaderName; 5] = [
     RETRY_AFTER,
 ];
 
+/// The origins whose browser apps may call.
+#[derive(Debug, Clone)]
+pub struct Origins(Arc<ArcSwapOption<CorsLayer>>);
+
+impl Origins {
+    /// Those of `settings`; with none, nothing is added to answers and nothing is taken.
+    pub fn new(settings: &config::Cors) -> Self {
+        Self(Arc::new(ArcSwapOption::new(layer(settings))))
+    }
+
+    /// Others from now on.
+    pub fn change(&self, settings: &config::Cors) {
+        self.0.store(layer(settings));
+    }
+}
+
+fn layer(settings: &config::Cors) -> Option<Arc<CorsLayer>> {
+    let origins: Vec<HeaderValue> = settings
+        .origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect();
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers(EXPOSED)
+            .max_age(MAX_AGE)
+            .into()
+    })
+}
+
 /// A handler that browser apps of some origins may call.
 ///
 /// Credentials of such apps are tokens in headers, never cookies, so answers never allow credentials. What the
@@ -36,32 +77,13 @@ const EXPOSED: [HeaderName; 5] = [
 #[derive(Debug, Clone)]
 pub struct WithCors<H> {
     inner: H,
-    cors: Option<CorsLayer>,
+    origins: Origins,
 }
 
 impl<H> WithCors<H> {
-    /// Lets the origins of `settings` call `inner`; with none, nothing is added and nothing is taken.
-    pub fn new(inner: H, settings: &config::Cors) -> Self {
-        let origins: Vec<HeaderValue> = settings
-            .origins
-            .iter()
-            .filter_map(|origin| HeaderValue::from_str(origin).ok())
-            .collect();
-        let cors = (!origins.is_empty()).then(|| {
-            CorsLayer::new()
-                .allow_origin(origins)
-                .allow_methods([
-                    Method::GET,
-                    Method::POST,
-                    Method::PUT,
-                    Method::PATCH,
-                    Method::DELETE,
-                ])
-                .allow_headers(AllowHeaders::mirror_request())
-                .expose_headers(EXPOSED)
-                .max_age(MAX_AGE)
-        });
-        Self { inner, cors }
+    /// Lets apps of `origins` call `inner`.
+    pub fn new(inner: H, origins: Origins) -> Self {
+        Self { inner, origins }
     }
 }
 
@@ -70,7 +92,7 @@ impl<H: Handler> Handler for WithCors<H> {
         let asked = |name| request.headers().contains_key(name);
         let by_browser =
             asked(ORIGIN) && (request.method() != Method::OPTIONS || asked(ACCESS_CONTROL_REQUEST_METHOD));
-        let Some(cors) = self.cors.as_ref().filter(|_| by_browser) else {
+        let Some(cors) = self.origins.0.load_full().filter(|_| by_browser) else {
             return self.inner.handle(peer, request).await;
         };
         let inner = service_fn(|request| async move {

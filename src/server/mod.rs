@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpSocket};
@@ -31,9 +32,9 @@ use crate::types::Peer;
 
 use caps::Caps;
 use conn::Serving;
-pub use cors::WithCors;
+pub use cors::{Origins, WithCors};
 pub use drain::{Drain, Stage, Watch};
-pub use tls::{LOOK_EVERY, TlsError, TlsSource};
+pub use tls::{TlsError, TlsSource};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -76,13 +77,31 @@ impl From<&config::Server> for Settings {
     }
 }
 
+/// What connections get that come from now on: their bounds, and TLS if there is any. Open ones keep what they have.
+#[derive(Debug, Clone)]
+pub struct Terms(Arc<ArcSwap<(Settings, Option<Arc<TlsSource>>)>>);
+
+impl Terms {
+    fn new(settings: Settings, tls: Option<Arc<TlsSource>>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee((settings, tls))))
+    }
+
+    /// Other terms from now on.
+    pub fn change(&self, settings: Settings, tls: Option<Arc<TlsSource>>) {
+        self.0.store(Arc::new((settings, tls)));
+    }
+
+    fn now(&self) -> Arc<(Settings, Option<Arc<TlsSource>>)> {
+        self.0.load_full()
+    }
+}
+
 /// A bound address that does not accept yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     addr: SocketAddr,
-    settings: Settings,
-    tls: Option<Arc<TlsSource>>,
+    terms: Terms,
 }
 
 impl Listener {
@@ -103,9 +122,13 @@ impl Listener {
         Ok(Self {
             socket,
             addr,
-            settings,
-            tls,
+            terms: Terms::new(settings, tls),
         })
+    }
+
+    /// The terms of its connections, so that they can be changed while it serves.
+    pub fn terms(&self) -> Terms {
+        self.terms.clone()
     }
 
     /// The address that was bound.
@@ -115,17 +138,20 @@ impl Listener {
 
     /// Accepts connections until the drain refuses them, then closes the socket. Each runs as one of `tasks`.
     pub async fn serve<H: Handler>(self, handler: H, mut watch: Watch, tasks: TaskTracker) {
-        let caps = Caps::new(
-            self.settings.max_connections,
-            self.settings.max_connections_per_ip,
-        );
-        let serving = Arc::new(Serving {
-            handler,
-            settings: self.settings,
-            tls: self.tls,
-            watch: watch.clone(),
-            tasks: tasks.clone(),
-        });
+        let caps = Caps::default();
+        let view = watch.clone();
+        let serving = |terms: &(Settings, Option<Arc<TlsSource>>)| {
+            Arc::new(Serving {
+                handler: handler.clone(),
+                settings: terms.0,
+                tls: terms.1.clone(),
+                watch: view.clone(),
+                tasks: tasks.clone(),
+            })
+        };
+        // Connections under the same terms share what they need.
+        let mut terms = self.terms.now();
+        let mut shared = serving(&terms);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -139,12 +165,17 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(place) = caps.take(peer.ip()) else {
+            let now = self.terms.now();
+            if !Arc::ptr_eq(&now, &terms) {
+                shared = serving(&now);
+                terms = now;
+            }
+            let Some(place) = caps.take(peer.ip(), &shared.settings) else {
                 tracing::debug!(peer = %peer, "too many connections: closed");
                 continue;
             };
             stream.set_nodelay(true).ok();
-            tasks.spawn(Arc::clone(&serving).connection(stream, peer, place));
+            tasks.spawn(Arc::clone(&shared).connection(stream, peer, place));
         }
     }
 }

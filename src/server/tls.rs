@@ -2,8 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -14,10 +13,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 
 use crate::config::{Pem, Tls};
-
-/// How often a gateway looks at the files. Reading them again is simpler and surer than file events, which Kubernetes'
-/// swapped symbolic links defeat.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +51,8 @@ pub enum TlsError {
 pub struct TlsSource {
     settings: Tls,
     current: ArcSwap<ServerConfig>,
+    /// What was looked at last; none when it could not be read.
+    seen: Mutex<Option<Texts>>,
 }
 
 /// The settings' PEM texts, as they stand now.
@@ -72,11 +69,17 @@ impl TlsSource {
     /// # Errors
     /// They can't be read or used.
     pub fn new(settings: &Tls) -> Result<Arc<Self>, TlsError> {
-        let config = server_config(&Texts::read(settings)?)?;
+        let texts = Texts::read(settings)?;
         Ok(Arc::new(Self {
             settings: settings.clone(),
-            current: ArcSwap::from_pointee(config),
+            current: ArcSwap::from_pointee(server_config(&texts)?),
+            seen: Mutex::new(Some(texts)),
         }))
+    }
+
+    /// The settings that it was made of.
+    pub fn settings(&self) -> &Tls {
+        &self.settings
     }
 
     /// The settings for the next handshake.
@@ -84,36 +87,39 @@ impl TlsSource {
         self.current.load_full()
     }
 
-    /// Looks at the files `every` so often and takes over new ones, for connections that come then; never ends.
+    /// Looks at the files and takes over new ones, for connections that come then. Does blocking I/O.
     ///
     /// Files that can't be used are logged once and the old ones stay in force.
-    pub async fn watch(self: Arc<Self>, every: Duration) {
-        let mut seen = Texts::read(&self.settings).ok();
-        loop {
-            tokio::time::sleep(every).await;
-            let texts = match Texts::read(&self.settings) {
-                Ok(texts) => texts,
-                Err(error) => {
-                    if seen.take().is_some() {
-                        tracing::error!(%error, "TLS files can't be read; the old ones stay in force");
-                    }
-                    continue;
+    pub fn look(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = match Texts::read(&self.settings) {
+            Ok(texts) => texts,
+            Err(error) => {
+                if seen.take().is_some() {
+                    tracing::error!(%error, "TLS files can't be read; the old ones stay in force");
                 }
-            };
-            if seen.as_ref() == Some(&texts) {
-                continue;
+                return;
             }
-            match server_config(&texts) {
-                Ok(config) => {
-                    self.current.store(Arc::new(config));
-                    tracing::info!("TLS files changed: new connections get the new certificate");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "TLS files changed but can't be used; the old ones stay in force")
-                }
-            }
-            seen = Some(texts);
+        };
+        if seen.as_ref() == Some(&texts) {
+            return;
         }
+        match server_config(&texts) {
+            Ok(config) => {
+                self.current.store(Arc::new(config));
+                tracing::info!("TLS files changed: new connections get the new certificate");
+            }
+            Err(error) => {
+                tracing::error!(%error, "TLS files changed but can't be used; the old ones stay in force")
+            }
+        }
+        *seen = Some(texts);
+    }
+}
+
+impl std::fmt::Debug for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Texts").finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,13 @@
 //! The model names that upstreams publish, fetched now and then so that they may be label values.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use http::{Method, Request};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::{SendError, Upstream, Upstreams};
 use crate::body::{self, Body};
@@ -23,19 +25,59 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest catalogue that is read, in bytes: the largest public one has about 2 MiB.
 const MAX_CATALOGUE: u64 = 16 * 1024 * 1024;
 
-/// Fetches every upstream's catalogue, and again each hour; never ends.
+/// Fetches every upstream's catalogue, and again each hour, until nobody can change the upstreams any more.
 ///
-/// A failure is logged and tried again after a minute. The names go to [`Metrics::models`].
-pub async fn watch_catalogues(upstreams: Arc<Upstreams>, metrics: Arc<Metrics>) {
-    let watch = |upstream: &Arc<Upstream>| {
-        let (upstream, metrics) = (Arc::clone(upstream), Arc::clone(&metrics));
-        async move { watch_one(&upstream, &metrics).await }
-    };
-    futures_util::future::join_all(upstreams.all().map(watch)).await;
+/// A failure is logged and tried again after a minute. The names go to [`Metrics::models`]. When the upstreams change,
+/// new ones are fetched at once, the names of those that are gone are forgotten, and the others go on as they are.
+pub async fn watch_catalogues(mut upstreams: watch::Receiver<Arc<Upstreams>>, metrics: Arc<Metrics>) {
+    let mut watches: Vec<Watched> = Vec::new();
+    loop {
+        let now = Arc::clone(&upstreams.borrow_and_update());
+        watches = follow(watches, &now, &metrics);
+        let all = futures_util::future::join_all(watches.iter_mut().map(|one| one.watch.as_mut()));
+        tokio::select! {
+            _ = all => std::future::pending().await,
+            // Nobody can change them any more only while everything falls.
+            changed = upstreams.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}
+
+/// An upstream and the future that watches it.
+struct Watched {
+    upstream: Arc<Upstream>,
+    watch: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Keeps the watches of upstreams that are still there, and begins those of new ones.
+fn follow(mut watches: Vec<Watched>, now: &Upstreams, metrics: &Arc<Metrics>) -> Vec<Watched> {
+    let is_there = |one: &Watched| now.all().any(|upstream| Arc::ptr_eq(upstream, &one.upstream));
+    for gone in watches.extract_if(.., |one| !is_there(one)) {
+        if !now.all().any(|upstream| upstream.name() == gone.upstream.name()) {
+            metrics.models().learn(&source(&gone.upstream), []);
+        }
+    }
+    for upstream in now.all() {
+        if !watches.iter().any(|one| Arc::ptr_eq(upstream, &one.upstream)) {
+            let (upstream, metrics) = (Arc::clone(upstream), Arc::clone(metrics));
+            watches.push(Watched {
+                upstream: Arc::clone(&upstream),
+                watch: Box::pin(async move { watch_one(&upstream, &metrics).await }),
+            });
+        }
+    }
+    watches
+}
+
+/// Who vouches for the names of an upstream's models.
+fn source(upstream: &Upstream) -> String {
+    format!("upstream {}", upstream.name())
 }
 
 async fn watch_one(upstream: &Upstream, metrics: &Metrics) {
-    let source = format!("upstream {}", upstream.name());
+    let source = source(upstream);
     loop {
         let fetched = tokio::time::timeout(TIMEOUT, fetch(upstream)).await;
         let wait = match fetched.unwrap_or(Err(FetchError::Slow)) {

@@ -43,13 +43,27 @@ pub enum ConnectError {
     Tls(#[source] rustls::Error),
 }
 
-/// The TLS settings that all upstreams share: the system's authorities and `extra`.
+/// The PEM text of extra authorities.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn authorities(pem: &Pem) -> Result<Vec<u8>, ConnectError> {
+    match pem {
+        Pem::File(path) => {
+            std::fs::read(path).map_err(|error| ConnectError::Ca(rustls_pki_types::pem::Error::Io(error)))
+        }
+        Pem::Text(text) => Ok(text.expose_secret().as_bytes().to_vec()),
+    }
+}
+
+/// The TLS settings that all upstreams share: the system's authorities and `extra` ones in PEM.
 ///
 /// # Errors
 /// The authorities can't be loaded.
-pub(super) fn tls_config(extra: Option<&Pem>) -> Result<ClientConfig, ConnectError> {
+pub(super) fn tls_config(extra: Option<&[u8]>) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let roots = extra.map(certificates).transpose()?.unwrap_or_default();
+    let roots = extra.map(|pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>());
+    let roots = roots.transpose().map_err(ConnectError::Ca)?.unwrap_or_default();
     let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(ConnectError::Tls)?;
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -57,18 +71,6 @@ pub(super) fn tls_config(extra: Option<&Pem>) -> Result<ClientConfig, ConnectErr
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth())
-}
-
-fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let certificates = match pem {
-        Pem::File(path) => CertificateDer::pem_file_iter(path)
-            .map_err(ConnectError::Ca)?
-            .collect(),
-        Pem::Text(text) => {
-            CertificateDer::pem_slice_iter(text.expose_secret().as_bytes()).collect::<Result<_, _>>()
-        }
-    };
-    certificates.map_err(ConnectError::Ca)
 }
 
 /// Connects within a time limit that covers the name look-up, TCP and TLS together.

@@ -12,10 +12,11 @@ use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use hyper::body::Incoming;
+use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::body::Body;
-use crate::config;
+use crate::config::{self, Protocol};
 use crate::metrics::Metrics;
 use crate::types::{ModelName, ModelPattern};
 
@@ -30,6 +31,14 @@ pub use pool::Sent;
 pub struct Upstreams {
     routes: Vec<(Vec<ModelPattern>, Arc<Upstream>)>,
     default: Arc<Upstream>,
+    trust: Trust,
+}
+
+/// Whose certificates are believed, beside those of the system's authorities.
+#[derive(Debug, Clone)]
+struct Trust {
+    extra: Option<Arc<[u8]>>,
+    tls: ClientConfig,
 }
 
 impl Upstreams {
@@ -38,21 +47,53 @@ impl Upstreams {
     /// # Errors
     /// No certificate authorities could be loaded, or an address or key can't stand in a request.
     pub fn new(settings: &config::Upstream, metrics: &Arc<Metrics>) -> Result<Self, ConnectError> {
-        let tls = connect::tls_config(settings.ca.as_ref())?;
+        Self::build(settings, metrics, None)
+    }
+
+    /// The upstreams of other settings. One that is the same there stays the same, and a pool whose connections would
+    /// not differ goes on; calls on a pool that is not used further end as if it were.
+    ///
+    /// # Errors
+    /// As for [`Upstreams::new`].
+    pub fn changed(&self, settings: &config::Upstream, metrics: &Arc<Metrics>) -> Result<Self, ConnectError> {
+        Self::build(settings, metrics, Some(self))
+    }
+
+    fn build(
+        settings: &config::Upstream,
+        metrics: &Arc<Metrics>,
+        old: Option<&Self>,
+    ) -> Result<Self, ConnectError> {
+        let trust = Trust::of(settings, old.map(|old| &old.trust))?;
         let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>, usage: Option<bool>| {
-            let name = Arc::from(base.authority().map_or("", Authority::as_str));
-            let connector = Connector::new(&tls, settings, base, metrics.upstream_connections(&name));
-            Ok(Arc::new(Upstream {
+            let usage_by_default = usage.unwrap_or_else(|| base.host().is_some_and(sends_usage));
+            let name: Arc<str> = base.authority().map_or("", Authority::as_str).into();
+            let reach = Reach::of(base, settings, &trust);
+            let all_old = || old.into_iter().flat_map(Self::all);
+            let pool = all_old()
+                .find(|old| old.reach == reach)
+                .map(|old| Arc::clone(&old.pool));
+            let new_pool = || {
+                let gauges = metrics.upstream_connections(&name);
+                Arc::new(Pool::new(
+                    settings,
+                    &Connector::new(&trust.tls, settings, base, gauges),
+                ))
+            };
+            let upstream = Upstream {
+                pool: pool.unwrap_or_else(new_pool),
                 name,
                 base: Base::of(base)?,
                 openai_prefix: prefix.cloned(),
                 authorization: key.map(bearer).transpose()?,
-                usage_by_default: usage.unwrap_or_else(|| base.host().is_some_and(sends_usage)),
+                usage_by_default,
                 head_timeout: settings.head_timeout,
                 idle_timeout: settings.idle_timeout,
-                pool: Pool::new(settings, &connector),
+                reach,
                 metrics: Arc::clone(metrics),
-            }))
+            };
+            let same = all_old().find(|old| old.is_same(&upstream)).cloned();
+            Ok(same.unwrap_or_else(|| Arc::new(upstream)))
         };
         let routes = settings.routes.iter().map(|route| {
             let upstream = build(
@@ -71,6 +112,7 @@ impl Upstreams {
                 settings.api_key.as_ref(),
                 settings.usage_by_default,
             )?,
+            trust,
         })
     }
 
@@ -93,6 +135,45 @@ impl Upstreams {
     }
 }
 
+impl Trust {
+    /// That of `settings`; loading the system's authorities takes a while, so it is not done again for the same.
+    fn of(settings: &config::Upstream, old: Option<&Self>) -> Result<Self, ConnectError> {
+        let extra: Option<Arc<[u8]>> = match &settings.ca {
+            None => None,
+            Some(pem) => Some(connect::authorities(pem)?.into()),
+        };
+        if let Some(old) = old.filter(|old| old.extra == extra) {
+            return Ok(old.clone());
+        }
+        let tls = connect::tls_config(extra.as_deref())?;
+        Ok(Self { extra, tls })
+    }
+}
+
+/// What decides how connections are made and kept: pools with the same are interchangeable.
+#[derive(Debug, PartialEq, Eq)]
+struct Reach {
+    base_url: Uri,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    max_idle: usize,
+    protocol: Protocol,
+    extra: Option<Arc<[u8]>>,
+}
+
+impl Reach {
+    fn of(base_url: &Uri, settings: &config::Upstream, trust: &Trust) -> Self {
+        Self {
+            base_url: base_url.clone(),
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
+            max_idle: settings.max_idle_per_host,
+            protocol: settings.protocol,
+            extra: trust.extra.clone(),
+        }
+    }
+}
+
 /// One inference API: where it is, the gate's own key there, and the connections to it.
 #[derive(Debug)]
 pub struct Upstream {
@@ -103,7 +184,8 @@ pub struct Upstream {
     usage_by_default: bool,
     head_timeout: Duration,
     idle_timeout: Duration,
-    pool: Pool,
+    pool: Arc<Pool>,
+    reach: Reach,
     metrics: Arc<Metrics>,
 }
 
@@ -146,6 +228,15 @@ impl Upstream {
     /// Whether it sends usage in streams unasked.
     pub fn usage_by_default(&self) -> bool {
         self.usage_by_default
+    }
+
+    /// Whether calls can't tell the two apart.
+    fn is_same(&self, other: &Self) -> bool {
+        self.openai_prefix == other.openai_prefix
+            && self.authorization == other.authorization
+            && self.usage_by_default == other.usage_by_default
+            && self.head_timeout == other.head_timeout
+            && self.reach == other.reach
     }
 
     /// The longest wait between two pieces of an answer's body.

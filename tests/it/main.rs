@@ -17,6 +17,7 @@ mod memory;
 mod metrics;
 mod passing;
 mod paths;
+mod reloading;
 mod routes;
 mod sockets;
 mod support;

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tidegate::app::{App, Signal, Signals};
-use tidegate::config::Config;
+use tidegate::app::{App, Signal, Signals, Source};
+use tidegate::config::{Config, Files, Loaded};
 use tidegate::metrics::Metrics;
 use tidegate::types::SystemClock;
 use tokio::sync::mpsc;
@@ -36,6 +36,9 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// Its metrics, seen from inside.
     pub metrics: Arc<Metrics>,
+    upstream: SocketAddr,
+    /// What a reload reads.
+    text: Arc<Mutex<String>>,
     signals: mpsc::Sender<Signal>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,31 +52,39 @@ impl Gateway {
     /// The same, with `settings` in further sections. A `[server]` section in it replaces the default one and must
     /// set both addresses to port 0.
     pub async fn with(upstream: SocketAddr, settings: &str) -> Self {
-        let server = if settings.contains("[server]") {
-            String::new()
-        } else {
-            server("")
-        };
-        let upstream = if settings.contains("[upstream]") {
-            String::new()
-        } else {
-            format!("[upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"{UPSTREAM_KEY}\"\n")
-        };
-        let text = format!(
-            "{server}{upstream}{settings}\n\
-             [[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n\
-             [[account]]\nid = \"di:2\"\nmanagement = true\n[[account.key]]\nname = \"auto\"\nsecret = \"{MANAGER}\"\n"
-        );
-        let config = Config::parse(
-            &text,
-            Path::new("."),
-            &std::collections::BTreeMap::<String, String>::new(),
-        )
-        .unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
-        Self::run(config).await
+        let text = Arc::new(Mutex::new(whole(upstream, settings)));
+        let read = Arc::clone(&text);
+        let env = std::collections::BTreeMap::<String, String>::new;
+        let source = Source::new(move || Loaded {
+            outcome: Config::parse(&read.lock().unwrap(), Path::new("."), &env()),
+            files: Files::default(),
+        });
+        let source = source.unwrap_or_else(|mistakes| panic!("{mistakes}\n{}", text.lock().unwrap()));
+        Self::run(upstream, text, source).await
     }
 
-    async fn run(config: Config) -> Self {
+    /// A gateway whose settings are in a file, which it looks at `every` so often.
+    pub async fn of_file(upstream: SocketAddr, path: &Path, every: Duration) -> Self {
+        let path = path.to_owned();
+        let env = std::collections::BTreeMap::<String, String>::new;
+        let source = Source::new(move || Config::load(&path, &env())).unwrap();
+        Self::run(upstream, Arc::default(), source.look_every(every)).await
+    }
+
+    /// Lets the gateway read other `settings` than those of [`Gateway::with`], and says whether they were applied.
+    pub async fn reload(&self, settings: &str) -> bool {
+        let seen = |result| self.metric("tidegate_config_reloads_total", result);
+        let (applied, refused) = (seen("applied"), seen("refused"));
+        *self.text.lock().unwrap() = whole(self.upstream, settings);
+        self.signals.send(Signal::Reload).await.unwrap();
+        super::eventually("the settings are reloaded", || {
+            seen("applied") + seen("refused") > applied + refused
+        })
+        .await;
+        seen("applied") > applied
+    }
+
+    async fn run(upstream: SocketAddr, text: Arc<Mutex<String>>, source: Source) -> Self {
         let (started, ready) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -82,7 +93,7 @@ impl Gateway {
                 .build()
                 .unwrap();
             runtime.block_on(async move {
-                let app = App::start(config, Arc::new(SystemClock)).unwrap();
+                let app = App::start(source, Arc::new(SystemClock)).unwrap();
                 let (signals, incoming) = Signals::channel();
                 let facts = (
                     app.data_addr(),
@@ -99,6 +110,8 @@ impl Gateway {
             addr,
             admin,
             metrics,
+            upstream,
+            text,
             signals,
             thread: Some(thread),
         }
@@ -158,6 +171,29 @@ impl Gateway {
         raw.send(bytes).await;
         raw.answer().await.expect("an answer")
     }
+}
+
+/// The text of a configuration in front of `upstream`. It has two accounts of its own unless `settings` have some.
+fn whole(upstream: SocketAddr, settings: &str) -> String {
+    let server = if settings.contains("[server]") {
+        String::new()
+    } else {
+        server("")
+    };
+    let upstream = if settings.contains("[upstream]") {
+        String::new()
+    } else {
+        format!("[upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"{UPSTREAM_KEY}\"\n")
+    };
+    let accounts = if settings.contains("[[account]]") {
+        String::new()
+    } else {
+        format!(
+            "[[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n\
+             [[account]]\nid = \"di:2\"\nmanagement = true\n[[account.key]]\nname = \"auto\"\nsecret = \"{MANAGER}\"\n"
+        )
+    };
+    format!("{server}{upstream}{settings}\n{accounts}")
 }
 
 impl Drop for Gateway {

@@ -17,7 +17,8 @@ pub struct Process {
     /// The admin listener.
     pub admin: SocketAddr,
     lines: Arc<Mutex<Vec<String>>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    text: String,
 }
 
 impl Process {
@@ -35,7 +36,7 @@ impl Process {
              [[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n",
             server(settings)
         );
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, &text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["serve", "--config"])
             .arg(&config)
@@ -61,8 +62,14 @@ impl Process {
             addr,
             admin,
             lines,
-            _folder: folder,
+            folder,
+            text,
         }
+    }
+
+    /// Changes its configuration file.
+    pub fn rewrite(&self, change: impl FnOnce(&str) -> String) {
+        std::fs::write(self.folder.path().join("tidegate.toml"), change(&self.text)).unwrap();
     }
 
     /// What it has logged since it began to listen.

@@ -110,6 +110,7 @@ struct Shared {
     script: Box<Script>,
     answer_at_head: bool,
     recorded: Mutex<Vec<Recorded>>,
+    accepted: AtomicUsize,
     open: AtomicUsize,
     busy: AtomicUsize,
     late: AtomicUsize,
@@ -140,6 +141,7 @@ impl Upstream {
             script,
             answer_at_head,
             recorded: Mutex::default(),
+            accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
@@ -184,6 +186,11 @@ impl Upstream {
         self.shared.late.load(Ordering::SeqCst)
     }
 
+    /// How many connections were opened so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
     /// How many connections are open.
     pub fn open(&self) -> usize {
         self.shared.open.load(Ordering::SeqCst)
@@ -211,6 +218,7 @@ impl Drop for Counted<'_> {
 }
 
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    shared.accepted.fetch_add(1, Ordering::SeqCst);
     let _open = Counted::in_(&shared.open);
     let mut buffer = Vec::new();
     loop {
