@@ -108,7 +108,7 @@ impl Tap {
 
     /// Whether an error was seen in the stream.
     pub fn failed(&self) -> bool {
-        self.framing != Framing::OneDocument && self.watch.found.failed
+        self.framing != Framing::OneDocument && self.watch.found.failed && !self.is_blind()
     }
 
     /// Whether it has lost sight of the answer, because its coding is broken or it unpacks to too much.
