@@ -238,7 +238,7 @@ impl Route {
     /// The path and query for the upstream, where `openai_prefix` stands for `/v1/openai` and `/v1` alike.
     pub fn upstream_path(&self, openai_prefix: Option<&str>) -> String {
         let mut path = match &self.path {
-            Place::OpenAi { prefix, rest } => format!("{}/{rest}", openai_prefix.unwrap_or(prefix)),
+            Place::OpenAi { prefix, rest } => [openai_prefix.unwrap_or(prefix), "/", rest].concat(),
             Place::At(path) => path.clone(),
         };
         if let Some(query) = &self.query {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 use prometheus::IntGauge;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
@@ -21,17 +23,18 @@ pub(super) trait Labels: Clone + Eq + Hash {
     fn folded(&self) -> Self;
 }
 
-/// A metric with a bounded number of series, each looked up once and then shared.
+/// A metric with a bounded number of series, each looked up once and then shared. The hash may be a weak one, since what
+/// is looked up comes from settings and enums.
 pub(super) struct Series<L, V: Vecs> {
     metric: V,
-    known: RwLock<HashMap<L, V::One>>,
+    known: RwLock<HashMap<L, V::One, RandomState>>,
 }
 
 impl<L: Labels, V: Vecs> Series<L, V> {
     pub(super) fn new(metric: V) -> Self {
         Self {
             metric,
-            known: RwLock::new(HashMap::new()),
+            known: RwLock::default(),
         }
     }
 

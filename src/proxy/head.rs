@@ -124,6 +124,18 @@ pub(super) fn name_host(parts: &mut Parts) {
 
 /// A host with or without a port, and nothing else: no user info, no path.
 fn valid_authority(text: &str) -> bool {
+    is_plain_host(text) || is_odd_host(text)
+}
+
+/// A name or an IPv4 address, with or without a port: nearly every `Host` there is.
+fn is_plain_host(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty() && host.bytes().all(plain) && port.parse::<u16>().is_ok()
+}
+
+/// Everything else that may stand for a host, such as an IPv6 address.
+fn is_odd_host(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
     };

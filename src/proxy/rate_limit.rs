@@ -36,8 +36,13 @@ impl Fields {
     /// Sets both, in place of what an upstream says of limits of its own: its client is the gate.
     pub(super) fn set(&self, headers: &mut HeaderMap) {
         let Self { limit, remaining } = self;
-        let policy = format!("\"concurrency\";q={limit};qu=\"concurrent-requests\"");
-        let left = format!("\"concurrency\";r={remaining}");
+        let policy = [
+            "\"concurrency\";q=",
+            &limit.to_string(),
+            ";qu=\"concurrent-requests\"",
+        ]
+        .concat();
+        let left = ["\"concurrency\";r=", &remaining.to_string()].concat();
         for (name, text) in [(RATELIMIT_POLICY, policy), (RATELIMIT, left)] {
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(name, value);

@@ -75,11 +75,15 @@ fn is_traceparent(value: &[u8]) -> bool {
         && hex(flags, 2)
 }
 
+/// Random ids; a random UUID is never all zeros, and neither half of it is.
 fn new_traceparent() -> HeaderValue {
-    let trace = Uuid::new_v4().simple().to_string();
-    let parent = Uuid::new_v4().simple().to_string();
-    let parent = parent.get(..16).unwrap_or("0000000000000001");
-    HeaderValue::try_from(format!("00-{trace}-{parent}-01")).unwrap_or_else(|_| {
+    let mut trace = Uuid::encode_buffer();
+    let mut parent = Uuid::encode_buffer();
+    let trace = Uuid::new_v4().simple().encode_lower(&mut trace);
+    let parent = Uuid::new_v4().simple().encode_lower(&mut parent);
+    let (parent, _) = parent.split_at(16);
+    let value = ["00-", trace, "-", parent, "-01"].concat();
+    HeaderValue::try_from(value).unwrap_or_else(|_| {
         HeaderValue::from_static("00-00000000000000000000000000000001-0000000000000001-00")
     })
 }

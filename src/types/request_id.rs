@@ -17,7 +17,8 @@ impl RequestId {
     /// Makes a fresh one, a UUIDv7 for the wall time `now` since the Unix epoch.
     pub fn new(now: Duration) -> Self {
         let at = Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos());
-        Self(Uuid::new_v7(at).hyphenated().to_string().into())
+        let mut text = Uuid::encode_buffer();
+        Self((&*Uuid::new_v7(at).hyphenated().encode_lower(&mut text)).into())
     }
 
     /// Takes over a client's id: 1 to 128 visible ASCII characters, else `None`.
