@@ -326,6 +326,11 @@ fn structure(open: u8, close: u8, bytes: &[u8]) -> Option<usize> {
 /// Whether a string that goes on with `bytes` ends in an odd number of backslashes, `carried` saying so of its part
 /// before them.
 fn ends_escaping(bytes: &[u8], carried: bool) -> bool {
+    match bytes.last() {
+        Some(b'\\') => {}
+        Some(_) => return false,
+        None => return carried,
+    }
     let backslashes = bytes.iter().rev().take_while(|byte| **byte == b'\\').count();
     (backslashes % 2 == 1) != (carried && backslashes == bytes.len())
 }
