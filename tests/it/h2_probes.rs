@@ -303,6 +303,34 @@ async fn frames_out_of_order_end_the_connection_and_reach_nobody() {
     check(frames()).await;
 }
 
+#[tokio::test]
+async fn a_head_that_is_a_little_too_large_is_answered_by_the_gate() {
+    let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
+    let gateway = Gateway::start(upstream.addr).await;
+    let headers = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "gate"),
+        ("authorization", &format!("Bearer {KEY}")),
+        ("content-type", "application/json"),
+        ("x-long", &"y".repeat(40_000)),
+    ]);
+    let mut h2 = H2::connect(gateway.addr).await;
+    let mut pieces = headers.chunks(16_000).peekable();
+    let mut kind = HEADERS;
+    while let Some(piece) = pieces.next() {
+        let flags = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+        h2.send(&frame(kind, flags, 1, piece)).await;
+        kind = CONTINUATION;
+    }
+    h2.send(&frame(DATA, END_STREAM, 1, BODY.as_bytes())).await;
+    let body = h2.wait_for(DATA).await.expect("an answer");
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"]["code"], "head_too_large");
+    assert!(upstream.requests().is_empty());
+}
+
 #[test]
 fn the_tables_have_all_the_probes_that_are_promised() {
     assert!(pseudo_headers().len() + headers().len() + frames().len() >= 33);

@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod attacks;
 mod bodies;
 mod cors;
 mod counting;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 
 use crate::support::client::Raw;
@@ -174,6 +175,66 @@ async fn a_long_stream_to_a_silent_client_outlives_every_limit() {
     assert_eq!(raw.chunk().await.unwrap(), b"data: [DONE]\n\n");
     assert_eq!(raw.chunk().await.unwrap(), b"");
     h2.data(1, 14).await;
+}
+
+#[tokio::test]
+async fn the_gate_adds_nothing_to_a_stream_that_is_silent() {
+    let go = Arc::new(Notify::new());
+    let upstream = waiting_upstream(&go).await;
+    let gateway = Gateway::with(upstream.addr, &server("keepalive_timeout = \"200ms\"")).await;
+    let mut raw = Raw::connect(gateway.addr).await;
+    raw.send(chat()).await;
+    raw.head().await.unwrap();
+    assert_eq!(raw.chunk().await.unwrap(), b"data: 1\n\n");
+    let silence = tokio::time::timeout(ms(3000), raw.piece()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    go.notify_waiters();
+    assert_eq!(raw.chunk().await.unwrap(), b"data: [DONE]\n\n");
+    assert_eq!(raw.chunk().await.unwrap(), b"");
+}
+
+/// A connection from one of this machine's own addresses, and whether it is served.
+async fn from(number: u8, gateway: &Gateway) -> Option<Raw> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, number], 0).into()).unwrap();
+    let mut raw = Raw::of(socket.connect(gateway.addr).await.unwrap());
+    raw.send("GET /v1/nothing HTTP/1.1\r\nhost: gate\r\n\r\n").await;
+    raw.answer().await.map(|_| raw)
+}
+
+#[tokio::test]
+async fn an_address_and_all_together_have_exactly_their_connections_again_and_again() {
+    let upstream = json_upstream().await;
+    let settings = server("max_connections = 50\nmax_connections_per_ip = 20");
+    let gateway = Gateway::with(upstream.addr, &settings).await;
+    for round in 0..3 {
+        let mut served = Vec::new();
+        for address in 1..=4 {
+            let mut open = Vec::new();
+            for _ in 0..25 {
+                open.extend(from(address, &gateway).await);
+            }
+            served.push(open);
+        }
+        let counts: Vec<_> = served.iter().map(Vec::len).collect();
+        assert_eq!(counts, [20, 20, 10, 0], "round {round}");
+        served.clear();
+        // All have been given back when as many are served again.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut open = Vec::new();
+            for address in [1, 1, 2, 2, 3] {
+                for _ in 0..10 {
+                    open.extend(from(address, &gateway).await);
+                }
+            }
+            if open.len() == 50 {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{} of 50", open.len());
+        }
+        tokio::time::sleep(ms(300)).await;
+    }
 }
 
 #[tokio::test]

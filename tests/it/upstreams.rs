@@ -11,6 +11,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY};
 use crate::support::streams::Streams;
 use crate::support::tls::Authority;
+use crate::support::upstream::{Step, Upstream, chunk, stream_head};
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
 const CHAT: &str = r#"{"model":"acme/model","stream":true}"#;
@@ -142,6 +143,11 @@ async fn a_client_that_goes_resets_its_stream_alone() {
 async fn an_http1_connection_serves_one_call_after_another_and_is_left_alone_after_four_idle_seconds() {
     let upstream = Streams::start(None, false).await;
     let gateway = Gateway::start(upstream.addr).await;
+    // The gate's own look at the model list has a connection too, and would lend it.
+    eventually("the model list is there", || {
+        gateway.metric("tidegate_upstream_requests_total", "status=\"200\"") == 1.0
+    })
+    .await;
     for _ in 0..5 {
         assert_eq!(gateway.post("/v1/chat/completions", PLAIN).await.status, 200);
     }
@@ -153,4 +159,34 @@ async fn an_http1_connection_serves_one_call_after_another_and_is_left_alone_aft
     tokio::time::sleep(Duration::from_millis(4200)).await;
     assert_eq!(gateway.post("/v1/chat/completions", PLAIN).await.status, 200);
     assert!(upstream.calls()[5].0 > first[0].0);
+}
+
+#[tokio::test]
+async fn connections_to_an_upstream_are_counted_while_they_are_made_and_while_they_are_open() {
+    let upstream = Upstream::start(|_| vec![stream_head(), chunk(b"data: 1\n\n"), Step::Hang]).await;
+    let gateway = Gateway::start(upstream.addr).await;
+    let count = |state: &str| gateway.metric("tidegate_upstream_connections", &format!("state=\"{state}\""));
+    let mut clients = open_streams(&gateway, 5).await;
+    assert!(upstream.open() >= 5);
+    eventually("each is counted", || count("open") == upstream.open() as f64).await;
+    assert_eq!(count("connecting"), 0.0);
+    clients.clear();
+    eventually("none is counted", || upstream.open() == 0 && count("open") == 0.0).await;
+
+    // A listener that never answers the handshake.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap();
+    let settings = format!("[upstream]\nbase_url = \"https://{addr}\"\nconnect_timeout = \"500ms\"\n");
+    let gateway = Gateway::with(addr, &settings).await;
+    let count = |state: &str| gateway.metric("tidegate_upstream_connections", &format!("state=\"{state}\""));
+    let (answer, ()) = tokio::join!(
+        gateway.post("/v1/chat/completions", PLAIN),
+        eventually("it is counted", || count("connecting") >= 1.0)
+    );
+    assert_eq!(
+        (answer.status, answer.code()),
+        (502, Some("upstream_unreachable"))
+    );
+    eventually("none is counted", || count("connecting") == 0.0).await;
+    assert_eq!(count("open"), 0.0);
 }

@@ -52,7 +52,11 @@ pub struct Raw {
 impl Raw {
     /// Connects.
     pub async fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::of(TcpStream::connect(addr).await.unwrap())
+    }
+
+    /// Takes over a connection.
+    pub fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,

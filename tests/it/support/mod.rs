@@ -4,6 +4,7 @@ pub mod client;
 pub mod gateway;
 pub mod h2;
 pub mod process;
+pub mod siege;
 pub mod streams;
 pub mod tls;
 pub mod upstream;
