@@ -1,11 +1,13 @@
 //! Counts of one report, each there or not, and how they are read out of an object of which nothing is sure.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::json::Text;
 use crate::types::{Money, MoneyError, Usage};
 
 /// The largest count that is believed, 2^53.
@@ -16,6 +18,9 @@ const MAX_COST: i64 = 1_000_000 * 1_000_000_000;
 
 /// The longest audio that is believed, in seconds: a year.
 const MAX_SECONDS: f64 = 366.0 * 24.0 * 3600.0;
+
+/// As many members as a report usually has.
+const USUAL_FIELDS: usize = 8;
 
 /// What one report says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,18 +114,42 @@ impl Counts {
 }
 
 /// The members of an object, none of which has to be of any type. Of a key that stands twice the last counts.
-pub(super) struct Fields<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor).map(Self)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(USUAL_FIELDS);
+        while let Some((Text(key), value)) = map.next_entry()? {
+            fields.push((key, value));
+        }
+        Ok(fields)
+    }
+}
 
 impl Fields<'_> {
     /// Reads an object out of its text; `None` if it is no object. `NaN` and infinities, which JSON does not have but
     /// some upstreams write, are numbers that can't be read, and spoil no other.
     pub(super) fn read<T>(text: &str, of: impl FnOnce(&Fields<'_>) -> T) -> Option<T> {
         if let Ok(fields) = serde_json::from_str(text) {
-            return Some(of(&Fields(fields)));
+            return Some(of(&fields));
         }
         let mended = mended(text);
         let fields = serde_json::from_str(&mended).ok()?;
-        Some(of(&Fields(fields)))
+        Some(of(&fields))
     }
 
     /// A number of tokens.
@@ -170,10 +199,8 @@ impl Fields<'_> {
     }
 
     fn text(&self, key: &str) -> Option<&str> {
-        self.0
-            .get(key)
-            .map(|raw| raw.get())
-            .filter(|text| *text != "null")
+        let field = self.0.iter().rev().find(|(name, _)| name == key);
+        field.map(|(_, raw)| raw.get()).filter(|text| *text != "null")
     }
 }
 

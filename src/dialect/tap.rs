@@ -82,12 +82,15 @@ impl Tap {
 
     /// What the answer says that it used, as far as it was seen: in a stream the last that it said.
     pub fn usage(&self) -> Option<Usage> {
-        self.watch.found.reports.usage().filter(|_| !self.is_blind())
+        self.report().0
     }
 
-    /// Whether the answer reported a cost that can't be one: not a number, negative, or beyond belief.
-    pub fn cost_refused(&self) -> bool {
-        self.watch.found.reports.cost_refused()
+    /// The same, and whether a cost was reported that can't be one: not a number, negative, or beyond belief.
+    pub fn report(&self) -> (Option<Usage>, bool) {
+        if self.is_blind() {
+            return (None, false);
+        }
+        self.watch.found.reports.usage()
     }
 
     /// The model that the answer says it is from.

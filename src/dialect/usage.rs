@@ -54,14 +54,11 @@ impl Reports {
         }
     }
 
-    /// What it comes to; `None` when nothing was said of tokens, time or cost.
-    pub(super) fn usage(&self) -> Option<Usage> {
-        self.counts().usage()
-    }
-
-    /// Whether a cost was reported that no cost can be: not a number, negative, or beyond belief.
-    pub(super) fn cost_refused(&self) -> bool {
-        self.estimate_refused || self.counts().cost_refused
+    /// What it comes to, `None` when nothing was said of tokens, time or cost; and whether a cost was reported that no
+    /// cost can be: not a number, negative, or beyond belief.
+    pub(super) fn usage(&self) -> (Option<Usage>, bool) {
+        let counts = self.counts();
+        (counts.usage(), self.estimate_refused || counts.cost_refused)
     }
 
     fn counts(&self) -> Counts {

@@ -212,8 +212,9 @@ impl Meter {
     fn report(&mut self) {
         if let Some(mut tap) = self.tap.take() {
             tap.end();
-            self.record.usage(tap.usage());
-            self.record.cost_refused(tap.cost_refused());
+            let (usage, cost_refused) = tap.report();
+            self.record.usage(usage);
+            self.record.cost_refused(cost_refused);
         }
     }
 }
