@@ -39,7 +39,7 @@ impl Strip {
         let encoded = headers
             .get_all(CONTENT_ENCODING)
             .iter()
-            .any(|coding| coding != "identity");
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
         !encoded && essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
     }
 

@@ -257,12 +257,16 @@ impl Found {
         }
     }
 
-    /// The types of last events are Anthropic's and those of the Responses API.
+    /// The types of last events are Anthropic's, and those of OpenAI's surfaces that have no `[DONE]`.
     fn kind(&mut self, raw: &[u8]) {
         match raw {
-            b"\"message_stop\"" | b"\"response.completed\"" | b"\"response.incomplete\"" => {
-                self.document.last = true;
-            }
+            b"\"message_stop\""
+            | b"\"response.completed\""
+            | b"\"response.incomplete\""
+            | b"\"transcript.text.done\""
+            | b"\"speech.audio.done\""
+            | b"\"image_generation.completed\""
+            | b"\"image_edit.completed\"" => self.document.last = true,
             b"\"response.failed\"" => (self.document.last, self.document.failed) = (true, true),
             b"\"error\"" => self.document.failed = true,
             _ => {}

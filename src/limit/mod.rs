@@ -137,6 +137,13 @@ impl Limits {
         }
         let scope = scope(rules.concurrency.own);
         let gauges = self.metrics.slots(&scope.account, label);
+        if scope.key.is_some() {
+            // The series shows the account's limit, also if only a key with its own calls.
+            gauges.set_limit(self.concurrency_of(&Scope {
+                key: None,
+                ..scope.clone()
+            }));
+        }
         let limit = |scope: &Scope| self.concurrency_of(scope);
         let taken = Slots::acquire(&self.slots, scope, gauges, limit, rules.max_wait);
         let permit = taken.await.map_err(|busy| LimitError::Concurrency {

@@ -15,8 +15,8 @@ pub enum Asked {
 impl Call {
     /// Makes a stream of OpenAI's chunks bring its usage. `by_default` says whether the upstream sends it unasked.
     ///
-    /// The body changes only where the client refused usage or where nobody else asks for it; no byte but those of
-    /// `stream_options.include_usage` does.
+    /// The body changes only where the client refused usage, where it gave other options, or where nobody else asks for
+    /// it; no byte but those of `stream_options.include_usage` does.
     pub fn ask_for_usage(&mut self, by_default: bool) -> Asked {
         let takes_options = matches!(
             self.route.surface(),
@@ -25,8 +25,19 @@ impl Call {
         let Payload::Json(object) = &mut self.payload else {
             return Asked::No;
         };
-        if !takes_options || !self.stream || object.asks_for_usage().unwrap_or(by_default) {
+        if !takes_options || !self.stream {
             return Asked::No;
+        }
+        match object.asks_for_usage() {
+            Some(true) => return Asked::No,
+            // What an upstream does unasked it need not do beside other options, so it is told to.
+            None if by_default => {
+                if object.has("stream_options") {
+                    object.include_usage();
+                }
+                return Asked::No;
+            }
+            Some(false) | None => {}
         }
         object.include_usage();
         Asked::Yes

@@ -20,6 +20,11 @@ impl JsonObject {
         serde_json::from_str(value).ok()
     }
 
+    /// Whether a policy key is there and not null.
+    pub fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
+    }
+
     /// Makes `stream_options.include_usage` true, whatever it was or if it was there at all. The options must have been
     /// checked.
     pub fn include_usage(&mut self) {
