@@ -118,6 +118,8 @@ impl Parts {
     /// The parts for other settings; what is the same is shared.
     fn changed(&self, config: Config, metrics: &Arc<Metrics>) -> Result<Self, Refused> {
         self.config.check_change(&config)?;
+        let upstreams = Arc::new(self.upstreams.changed(&config.upstream, metrics)?);
+        // Last, since files that are looked at anew are in force at once.
         let tls = match (&self.tls, &config.server.tls) {
             (_, None) => None,
             (Some(old), Some(new)) if old.settings() == new => {
@@ -127,7 +129,7 @@ impl Parts {
             (_, Some(new)) => Some(TlsSource::new(new)?),
         };
         Ok(Self {
-            upstreams: Arc::new(self.upstreams.changed(&config.upstream, metrics)?),
+            upstreams,
             tls,
             config,
         })
