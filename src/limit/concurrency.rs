@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Scope;
 use crate::metrics::{InFlight, SlotGauges};
+use crate::types::KeyName;
 
 /// The most calls that wait for one scope's slots. Each holds its request in memory; a longer queue would only be
 /// refused later.
@@ -24,93 +24,101 @@ const MAX_WAITING: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Slots(DashMap<Scope, Slot>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     limit: usize,
     in_use: usize,
     waiting: VecDeque<Waiting>,
     arrived: u64,
+    gauges: SlotGauges,
 }
 
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    gauges: SlotGauges,
+    key: KeyName,
     permit: oneshot::Sender<Permit>,
 }
 
 /// There was no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Busy {
-    /// How many there are.
-    pub(super) limit: usize,
-    /// How long was waited for one.
-    pub(super) waited: Duration,
-    /// Whether the queue was full, so that there was no waiting.
-    pub(super) queue_full: bool,
+pub(super) enum NoSlot {
+    /// All are in use.
+    Busy {
+        /// How many there are.
+        limit: usize,
+        /// Whether the queue was full, so that there was no waiting.
+        queue_full: bool,
+    },
+    /// By rules that have changed, the call counts elsewhere now.
+    Moved,
+}
+
+/// Which slots there are, by the rules of this moment.
+pub(super) trait Allotment {
+    /// The slots of `scope`; `None` if no rule has it counted apart any more.
+    fn limit_of(&self, scope: &Scope) -> Option<usize>;
+    /// Whether the calls with `key` count for `scope`.
+    fn has(&self, scope: &Scope, key: &KeyName) -> bool;
 }
 
 impl Slots {
-    /// Takes a slot, or waits for one in turn; `limit` is asked for under the lock, so that it is the newest.
+    /// Takes a slot for a call with `key`, or waits for one in turn until `deadline`. The allotment is asked under the
+    /// lock, so that it is the newest.
     ///
     /// Dropping the future leaves the queue.
     pub(super) async fn acquire(
         slots: &Arc<Self>,
-        scope: Scope,
+        (scope, key): (Scope, &KeyName),
         gauges: SlotGauges,
-        limit: impl FnOnce(&Scope) -> usize,
-        max_wait: Duration,
-    ) -> Result<Permit, Busy> {
+        allotment: &impl Allotment,
+        deadline: Instant,
+    ) -> Result<Permit, NoSlot> {
         let (number, permit, limit) = {
-            let mut slot = slots.0.entry(scope.clone()).or_default();
-            slot.limit = limit(&scope);
-            if scope.key.is_none() {
-                gauges.set_limit(slot.limit);
-            }
+            let mut slot = slots.0.entry(scope.clone()).or_insert_with(|| Slot::new(gauges));
+            let limit = allotment.limit_of(&scope).filter(|_| allotment.has(&scope, key));
+            let Some(limit) = limit else {
+                drop(slot);
+                slots.forget(&scope);
+                return Err(NoSlot::Moved);
+            };
+            slot.set_limit(&scope, limit);
             if slot.in_use < slot.limit && slot.waiting.is_empty() {
-                return Ok(slot.take(slots, scope, &gauges));
+                return Ok(slot.take(slots, scope));
             }
-            let queue_full = slot.waiting.len() >= MAX_WAITING;
-            if max_wait.is_zero() || queue_full {
-                return Err(Busy {
-                    limit: slot.limit,
-                    waited: Duration::ZERO,
-                    queue_full: queue_full && !max_wait.is_zero(),
-                });
+            let (may_wait, queue_full) = (Instant::now() < deadline, slot.waiting.len() >= MAX_WAITING);
+            if !may_wait || queue_full {
+                let queue_full = may_wait && queue_full;
+                return Err(NoSlot::Busy { limit, queue_full });
             }
-            slot.arrived += 1;
-            let (sender, permit) = oneshot::channel();
-            let number = slot.arrived;
-            slot.waiting.push_back(Waiting {
-                number,
-                gauges,
-                permit: sender,
-            });
-            (number, permit, slot.limit)
+            let (number, permit) = slot.queue(key);
+            (number, permit, limit)
         };
-        let began = Instant::now();
         let _place = Place {
             slots,
             scope: &scope,
             number,
         };
-        match tokio::time::timeout(max_wait, permit).await {
+        match tokio::time::timeout_at(deadline, permit).await {
             Ok(Ok(permit)) => Ok(permit),
-            // The sender lives in the queue for as long as the place does, so only the time can be over.
-            Ok(Err(_)) | Err(_) => Err(Busy {
+            Ok(Err(_sent_away)) => Err(NoSlot::Moved),
+            Err(_elapsed) => Err(NoSlot::Busy {
                 limit,
-                waited: began.elapsed(),
                 queue_full: false,
             }),
         }
     }
 
-    /// Sets every limit anew, and lets in who fits below a raised one.
-    pub(super) fn adjust(self: &Arc<Self>, limit: impl Fn(&Scope) -> usize) {
+    /// Sets every limit anew, lets in who fits below a raised one, and sends away who counts elsewhere now.
+    pub(super) fn adjust(self: &Arc<Self>, allotment: &impl Allotment) {
         for mut entry in self.0.iter_mut() {
-            let limit = limit(entry.key());
             let scope = entry.key().clone();
-            entry.limit = limit;
+            // What no rule counts apart any more lets nobody in, and goes when its last call ends.
+            let limit = allotment.limit_of(&scope).unwrap_or(0);
+            entry.set_limit(&scope, limit);
+            entry
+                .waiting
+                .retain(|waiting| allotment.has(&scope, &waiting.key));
             entry.serve(self, &scope);
         }
     }
@@ -137,6 +145,11 @@ impl Slots {
         if let Some(mut slot) = self.0.get_mut(scope) {
             slot.waiting.retain(|waiting| waiting.number != number);
         }
+        self.forget(scope);
+    }
+
+    /// Removes an entry that nothing uses.
+    fn forget(&self, scope: &Scope) {
         self.0.remove_if(scope, |_, slot| slot.is_idle());
     }
 
@@ -152,11 +165,40 @@ impl Slots {
 }
 
 impl Slot {
+    fn new(gauges: SlotGauges) -> Self {
+        Self {
+            limit: 0,
+            in_use: 0,
+            waiting: VecDeque::new(),
+            arrived: 0,
+            gauges,
+        }
+    }
+
+    /// The series shows the limit that an account's calls have in common.
+    fn set_limit(&mut self, scope: &Scope, limit: usize) {
+        self.limit = limit;
+        if scope.key.is_none() {
+            self.gauges.set_limit(limit);
+        }
+    }
+
+    fn queue(&mut self, key: &KeyName) -> (u64, oneshot::Receiver<Permit>) {
+        self.arrived += 1;
+        let (sender, permit) = oneshot::channel();
+        self.waiting.push_back(Waiting {
+            number: self.arrived,
+            key: key.clone(),
+            permit: sender,
+        });
+        (self.arrived, permit)
+    }
+
     fn is_idle(&self) -> bool {
         self.in_use == 0 && self.waiting.is_empty()
     }
 
-    fn take(&mut self, slots: &Arc<Slots>, scope: Scope, gauges: &SlotGauges) -> Permit {
+    fn take(&mut self, slots: &Arc<Slots>, scope: Scope) -> Permit {
         self.in_use += 1;
         Permit {
             limit: self.limit,
@@ -164,7 +206,7 @@ impl Slot {
             held: Some(Held {
                 slots: Arc::clone(slots),
                 scope,
-                _counted: gauges.take(),
+                _counted: self.gauges.take(),
             }),
         }
     }
@@ -175,7 +217,7 @@ impl Slot {
             let Some(next) = self.waiting.pop_front() else {
                 return;
             };
-            let permit = self.take(slots, scope.clone(), &next.gauges);
+            let permit = self.take(slots, scope.clone());
             if let Err(permit) = next.permit.send(permit) {
                 // It has just left. The permit must not fall here: the entry is locked.
                 permit.disarm();

@@ -12,15 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::config;
-use crate::metrics::{Metrics, ModelLabel};
+use crate::metrics::{Metrics, ModelLabel, SlotGauges};
 use crate::types::{AccountId, KeyName, ModelName};
 
 pub use concurrency::Permit;
-use concurrency::Slots;
+use concurrency::{Allotment, NoSlot, Slots};
 use rates::Rates;
-use rules::Rules;
+use rules::{Bound, Found, Rules};
 
 /// What a limit counts together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +31,16 @@ pub(crate) struct Scope {
     key: Option<KeyName>,
     /// Without its version.
     model: ModelName,
+}
+
+impl Scope {
+    fn of(asked: Asked<'_>, model: &ModelName, own: bool) -> Self {
+        Self {
+            account: asked.account.clone(),
+            key: own.then(|| asked.key.clone()),
+            model: model.clone(),
+        }
+    }
 }
 
 /// Who calls which model.
@@ -109,7 +120,7 @@ impl Limits {
     /// ended, and who waits below a raised one goes on at once.
     pub fn change(&self, settings: &config::Limits) {
         self.rules.store(Arc::new(Rules::new(settings)));
-        self.slots.adjust(|scope| self.concurrency_of(scope));
+        self.slots.adjust(self);
     }
 
     /// Lets a call in, or says which limit is in its way.
@@ -121,43 +132,66 @@ impl Limits {
     /// See [`LimitError`].
     pub async fn admit(&self, asked: Asked<'_>, label: &ModelLabel) -> Result<Admitted, LimitError> {
         let model = asked.model.without_version();
-        let rules = self.rules.load().of(asked.account, Some(asked.key), Some(&model));
-        let scope = |own: bool| Scope {
-            account: asked.account.clone(),
-            key: own.then(|| asked.key.clone()),
-            model: model.clone(),
-        };
-        if rules.requests.value > 0 {
+        let found = self.rules.load().of(asked.account, Some(asked.key), Some(&model));
+        let scope = |own: bool| Scope::of(asked, &model, own);
+        if found.requests.value > 0 {
             self.rates
-                .count_request(scope(rules.requests.own), rules.requests.value)?;
+                .count_request(scope(found.requests.own), found.requests.value)?;
         }
-        let tokens = (rules.tokens.value > 0).then(|| scope(rules.tokens.own));
+        let tokens = (found.tokens.value > 0).then(|| scope(found.tokens.own));
         if let Some(scope) = &tokens {
-            self.rates.check_tokens(scope, rules.tokens.value)?;
+            self.rates.check_tokens(scope, found.tokens.value)?;
         }
-        let scope = scope(rules.concurrency.own);
-        let gauges = self.metrics.slots(&scope.account, label);
-        if scope.key.is_some() {
-            // The series shows the account's limit, also if only a key with its own calls.
-            gauges.set_limit(self.concurrency_of(&Scope {
-                key: None,
-                ..scope.clone()
-            }));
-        }
-        let limit = |scope: &Scope| self.concurrency_of(scope);
-        let taken = Slots::acquire(&self.slots, scope, gauges, limit, rules.max_wait);
-        let permit = taken.await.map_err(|busy| LimitError::Concurrency {
-            limit: busy.limit,
-            waited: busy.waited,
-            queue_full: busy.queue_full,
-        })?;
         Ok(Admitted {
-            permit,
+            permit: self.slot(asked, &model, label, found).await?,
             tokens: tokens.map(|scope| TokenCount {
                 rates: Arc::clone(&self.rates),
                 scope,
             }),
         })
+    }
+
+    /// Takes a slot where the call counts; a reload may move it while it waits.
+    async fn slot(
+        &self,
+        asked: Asked<'_>,
+        model: &ModelName,
+        label: &ModelLabel,
+        mut found: Found,
+    ) -> Result<Permit, LimitError> {
+        let began = Instant::now();
+        let deadline = began + found.max_wait;
+        loop {
+            let scope = Scope::of(asked, model, found.concurrency.own);
+            let gauges = self.metrics.slots(asked.account, label);
+            if found.concurrency.own {
+                self.show_common_limit(&scope, &gauges);
+            }
+            match Slots::acquire(&self.slots, (scope, asked.key), gauges, self, deadline).await {
+                Ok(permit) => return Ok(permit),
+                Err(NoSlot::Moved) => {
+                    found = self.rules.load().of(asked.account, Some(asked.key), Some(model));
+                }
+                Err(NoSlot::Busy { limit, queue_full }) => {
+                    return Err(LimitError::Concurrency {
+                        limit,
+                        waited: began.elapsed().min(found.max_wait),
+                        queue_full,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The series shows the account's limit, also if only a key with slots of its own calls.
+    fn show_common_limit(&self, scope: &Scope, gauges: &SlotGauges) {
+        let common = Scope {
+            key: None,
+            ..scope.clone()
+        };
+        if let Some(limit) = self.limit_of(&common) {
+            gauges.set_limit(limit);
+        }
     }
 
     /// The limits of a caller for models that no rule names.
@@ -174,13 +208,22 @@ impl Limits {
         self.rates.forget_idle();
         self.slots.shrink();
     }
+}
 
-    fn concurrency_of(&self, scope: &Scope) -> usize {
+impl Allotment for Limits {
+    fn limit_of(&self, scope: &Scope) -> Option<usize> {
         let rules = self.rules.load();
-        rules
-            .of(&scope.account, scope.key.as_ref(), Some(&scope.model))
-            .concurrency
-            .value
+        let found = rules.of(&scope.account, scope.key.as_ref(), Some(&scope.model));
+        let Bound { value, own } = found.concurrency;
+        (own == scope.key.is_some()).then_some(value)
+    }
+
+    fn has(&self, scope: &Scope, key: &KeyName) -> bool {
+        let found = self
+            .rules
+            .load()
+            .of(&scope.account, Some(key), Some(&scope.model));
+        found.concurrency.own == scope.key.is_some()
     }
 }
 

@@ -199,6 +199,60 @@ async fn a_changed_limit_holds_at_once_and_leaks_nothing() {
     assert_eq!((rig.limits.slots.len(), rig.in_use()), (0, 0.0));
 }
 
+/// Rules by which the key `k` has slots of its own.
+fn with_slots_of_a_key(mut settings: config::Limits, concurrency: usize) -> config::Limits {
+    settings.overrides.push(config::LimitOverride {
+        key: Some(KeyName::parse("k").unwrap()),
+        concurrency: Some(concurrency),
+        ..config::LimitOverride::default()
+    });
+    settings
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_moves_with_the_rules_and_no_limit_is_passed_on_the_way() {
+    let apart = with_slots_of_a_key(settings(3, 60), 2);
+    let together = settings(3, 60);
+    for (before, after, room) in [(&apart, &together, 3), (&together, &apart, 2)] {
+        let rig = Rig::new(before);
+        let mut held = Vec::new();
+        while let Some(Ok(permit)) = rig.admit("a", "k", "m").now_or_never() {
+            held.push(permit);
+        }
+        let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(rig.admit("a", "k", "m"))).collect();
+        for waiting in &mut waiting {
+            assert!(is_pending(waiting).await);
+        }
+        rig.limits.change(after);
+        let mut moved = Vec::new();
+        for future in &mut waiting {
+            moved.extend(future.as_mut().now_or_never());
+        }
+        assert_eq!(moved.len(), room, "as many as the new scope has room for");
+        assert!(rig.admit("a", "k", "m").now_or_never().is_none());
+        drop((held, moved, waiting));
+        assert_eq!((rig.limits.slots.len(), rig.in_use()), (0, 0.0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_limit_is_shown_at_once() {
+    let rig = Rig::new(&settings(3, 0));
+    rig.metrics.models().learn("config", ["m".into()]);
+    let shown = || {
+        let text = rig.metrics.render().unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("tidegate_concurrency_limit{"));
+        line.unwrap().rsplit(' ').next().unwrap().to_owned()
+    };
+    let held = rig.now("a", "k", "m").unwrap();
+    assert_eq!(shown(), "3");
+    rig.limits.change(&settings(7, 0));
+    assert_eq!(shown(), "7");
+    drop(held);
+}
+
 #[tokio::test(start_paused = true)]
 async fn attempts_count_for_requests_and_a_refusal_by_one_limit_leaves_no_trace_in_another() {
     let rig = Rig::new(&config::Limits {
