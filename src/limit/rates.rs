@@ -3,6 +3,8 @@
 //! Requests are counted as they come, by the generic cell rate algorithm. Tokens are known only when a call has ended,
 //! so nothing is taken in advance: a call is refused while those of the last 60 s are over the limit.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,29 +16,38 @@ use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
 use super::{LimitError, Scope};
-use crate::types::ModelName;
+use crate::types::{AccountId, KeyName, ModelName};
 
 /// How long a count reaches back, in seconds.
 const WINDOW: u64 = 60;
 
-/// The most scopes that are counted apart. A caller who makes model names up can't have more; all further scopes share
-/// the bounds of one.
-const MAX_SCOPES: usize = 20_000;
+/// The most counts of either kind that one account has apart. Whoever makes model names up has the further ones counted
+/// together, and nobody else's.
+const MAX_PER_ACCOUNT: usize = 10_000;
 
 /// All counts of this process.
 #[derive(Debug)]
 pub(super) struct Rates {
     clock: Monotonic,
-    requests: DashMap<Scope, Requests>,
-    tokens: DashMap<Scope, Tokens>,
+    accounts: DashMap<AccountId, Counts>,
 }
+
+/// The counts of one account.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Each limit has a count of its own, so that none changes under those that share it.
+    requests: HashMap<(Part, NonZeroU32), Requests>,
+    tokens: HashMap<Part, Tokens>,
+}
+
+/// What of an account is counted together.
+type Part = (Option<KeyName>, ModelName);
 
 impl Default for Rates {
     fn default() -> Self {
         Self {
             clock: Monotonic(Instant::now()),
-            requests: DashMap::new(),
-            tokens: DashMap::new(),
+            accounts: DashMap::new(),
         }
     }
 }
@@ -50,14 +61,13 @@ impl Rates {
         let Some(per_minute) = NonZeroU32::new(limit) else {
             return Ok(());
         };
-        let scope = bounded(&self.requests, scope);
-        let mut requests = self
+        let (account, part) = scope.split();
+        let mut counts = self.accounts.entry(account).or_default();
+        let key = bounded(&counts.requests, (part, per_minute), |part| (part, per_minute));
+        let requests = counts
             .requests
-            .entry(scope)
+            .entry(key)
             .or_insert_with(|| Requests::new(per_minute, &self.clock));
-        if requests.per_minute != per_minute {
-            *requests = Requests::new(per_minute, &self.clock);
-        }
         requests.last = self.clock.now();
         requests.limiter.check().map_err(|refused| LimitError::Requests {
             limit,
@@ -70,7 +80,12 @@ impl Rates {
     /// # Errors
     /// [`LimitError::Tokens`]: they are.
     pub(super) fn check_tokens(&self, scope: &Scope, limit: u64) -> Result<(), LimitError> {
-        let Some(mut tokens) = self.tokens.get_mut(&bounded(&self.tokens, scope.clone())) else {
+        let (account, part) = scope.clone().split();
+        let Some(mut counts) = self.accounts.get_mut(&account) else {
+            return Ok(());
+        };
+        let part = bounded(&counts.tokens, part, |part| part);
+        let Some(tokens) = counts.tokens.get_mut(&part) else {
             return Ok(());
         };
         let second = self.clock.second();
@@ -88,44 +103,55 @@ impl Rates {
     /// Counts tokens that were used just now.
     pub(super) fn used_tokens(&self, scope: &Scope, count: u64) {
         if count > 0 {
-            let scope = bounded(&self.tokens, scope.clone());
-            let mut tokens = self.tokens.entry(scope).or_default();
+            let (account, part) = scope.clone().split();
+            let mut counts = self.accounts.entry(account).or_default();
+            let part = bounded(&counts.tokens, part, |part| part);
+            let tokens = counts.tokens.entry(part).or_default();
             tokens.add(self.clock.second(), count);
         }
     }
 
     /// Forgets counts that have run out.
     pub(super) fn forget_idle(&self) {
-        let now = self.clock.now();
+        let (now, second) = (self.clock.now(), self.clock.second());
         let window = Duration::from_secs(WINDOW);
-        self.requests
-            .retain(|_, requests| now.saturating_sub(requests.last) < window);
-        self.requests.shrink_to_fit();
-        let second = self.clock.second();
-        self.tokens.retain(|_, tokens| tokens.used(second) > 0);
-        self.tokens.shrink_to_fit();
+        self.accounts.retain(|_, counts| {
+            counts
+                .requests
+                .retain(|_, requests| now.saturating_sub(requests.last) < window);
+            counts.requests.shrink_to_fit();
+            counts.tokens.retain(|_, tokens| tokens.used(second) > 0);
+            counts.tokens.shrink_to_fit();
+            !counts.requests.is_empty() || !counts.tokens.is_empty()
+        });
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.requests.len() + self.tokens.len()
+        let counts = self.accounts.iter();
+        counts
+            .map(|counts| counts.requests.len() + counts.tokens.len())
+            .sum()
     }
 }
 
-/// `scope` itself while there is room to count it apart, else the one that its account's further models share.
-fn bounded<T>(counts: &DashMap<Scope, T>, scope: Scope) -> Scope {
-    if counts.contains_key(&scope) || counts.len() < MAX_SCOPES {
-        return scope;
+impl Scope {
+    fn split(self) -> (AccountId, Part) {
+        (self.account, (self.key, self.model))
     }
-    Scope {
-        model: ModelName::other(),
-        ..scope
+}
+
+/// `own` while there is room to count it apart, else the one that all further models share.
+fn bounded<K: Eq + Hash, T>(counts: &HashMap<K, T>, own: K, of: impl FnOnce(Part) -> K) -> K {
+    if counts.contains_key(&own) || counts.len() < MAX_PER_ACCOUNT {
+        own
+    } else {
+        of((None, ModelName::other()))
     }
 }
 
 #[derive(Debug)]
 struct Requests {
-    per_minute: NonZeroU32,
     limiter: RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>,
     last: Duration,
 }
@@ -133,7 +159,6 @@ struct Requests {
 impl Requests {
     fn new(per_minute: NonZeroU32, clock: &Monotonic) -> Self {
         Self {
-            per_minute,
             limiter: RateLimiter::direct_with_clock(Quota::per_minute(per_minute), *clock),
             last: Duration::ZERO,
         }

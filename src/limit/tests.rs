@@ -303,6 +303,41 @@ async fn rates_that_have_run_out_are_forgotten() {
     assert_eq!(rig.limits.rates.len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn names_that_one_account_makes_up_leave_other_accounts_alone_and_end_no_limit() {
+    let mut settings = config::Limits {
+        requests_per_minute: 2,
+        ..settings(100_000, 0)
+    };
+    settings.overrides.push(config::LimitOverride {
+        model: Some(crate::types::ModelPattern::parse("more/*").unwrap()),
+        requests_per_minute: Some(3),
+        ..config::LimitOverride::default()
+    });
+    let rig = Rig::new(&settings);
+    for n in 0..20_000 {
+        drop(rig.now("a", "k", &format!("made-up/{n}")));
+    }
+    let bounded = rig.limits.rates.len();
+    assert!(bounded <= 10_001, "{bounded}");
+    // What the account names further shares one count for each limit, however they take turns.
+    let passed = (0..20).filter(|n| {
+        let model = if n % 2 == 0 {
+            format!("new/{n}")
+        } else {
+            format!("more/{n}")
+        };
+        rig.now("a", "k", &model).is_ok()
+    });
+    assert!(passed.count() <= 3);
+    for model in ["x", "y", "z"] {
+        for _ in 0..2 {
+            drop(rig.now("b", "k", model).unwrap());
+        }
+        assert!(rig.now("b", "k", model).is_err());
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     Ask,
