@@ -46,8 +46,8 @@ pin_project! {
         timer: Sleep,
         idle: Duration,
         last: Instant,
-        // Trailers, while what was held back goes before them.
-        waiting: Option<HeaderMap>,
+        // What comes after data that was held back: trailers, or the upstream's failure.
+        waiting: Option<Last>,
         ended: bool,
         meter: Meter,
     }
@@ -84,23 +84,27 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        if let Some(trailers) = this.waiting.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        match this.waiting.take() {
+            Some(Last::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(Last::Failure(error)) => return Poll::Ready(Some(Err(error))),
+            None => {}
         }
         while !*this.ended {
             let frame = match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => Some(frame),
                 Poll::Ready(Some(Err(error))) => {
-                    this.meter.settle(Outcome::UpstreamFailed);
-                    return Poll::Ready(Some(Err(error.into())));
+                    *this.ended = true;
+                    let held = this.meter.failed(Outcome::UpstreamFailed);
+                    return broken_off(held, error.into(), this.waiting);
                 }
                 Poll::Ready(None) => None,
                 Poll::Pending => {
                     while this.timer.as_mut().poll(cx).is_ready() {
                         let deadline = *this.last + *this.idle;
                         if deadline <= Instant::now() {
-                            this.meter.settle(Outcome::TimedOut);
-                            return Poll::Ready(Some(Err(Silent(*this.idle).into())));
+                            *this.ended = true;
+                            let held = this.meter.failed(Outcome::TimedOut);
+                            return broken_off(held, Silent(*this.idle).into(), this.waiting);
                         }
                         this.timer.as_mut().reset(deadline);
                     }
@@ -117,7 +121,7 @@ where
                 Passing::Nothing => {}
                 Passing::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                 Passing::Before(data, trailers) => {
-                    *this.waiting = Some(trailers);
+                    *this.waiting = Some(Last::Trailers(trailers));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
             }
@@ -135,6 +139,25 @@ where
         }
         self.body.size_hint()
     }
+}
+
+/// What ends a body after data that was held back.
+enum Last {
+    Trailers(HeaderMap),
+    Failure(BoxError),
+}
+
+/// The end of a body that the upstream broke off: what was held back first, as the client would have had it.
+fn broken_off(
+    held: Bytes,
+    error: BoxError,
+    waiting: &mut Option<Last>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    if held.is_empty() {
+        return Poll::Ready(Some(Err(error)));
+    }
+    *waiting = Some(Last::Failure(error));
+    Poll::Ready(Some(Ok(Frame::data(held))))
 }
 
 /// What watches an answer, and what waits for its end.
@@ -186,6 +209,16 @@ impl Meter {
             Some(trailers) if data.is_empty() => Passing::Frame(Frame::trailers(trailers)),
             Some(trailers) => Passing::Before(data, trailers),
         }
+    }
+
+    /// The upstream broke off: gives what was held back.
+    fn failed(&mut self, outcome: Outcome) -> Bytes {
+        let held = self.strip.as_mut().map(Strip::end).unwrap_or_default();
+        if !held.is_empty() {
+            self.record.sent(held.len());
+        }
+        self.settle(outcome);
+        held
     }
 
     fn holds_nothing(&self) -> bool {
