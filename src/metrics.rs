@@ -238,10 +238,10 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics
             .models()
-            .learn("config", (0..3000).map(|n| Arc::from(format!("acme/m{n}"))));
-        for n in 0..3000 {
+            .learn("config", (0..3000_u16).map(|n| Arc::from(format!("acme/m{n}"))));
+        for n in 0..3000_u16 {
             let call = labels(&metrics, &format!("acme/m{n}"));
-            metrics.call_ended(&call, Outcome::Completed, 200, Duration::ZERO);
+            metrics.call_ended(&call, Outcome::Completed, 200 + n % 400, Duration::ZERO);
         }
         let text = metrics.render().unwrap();
         let series = text
@@ -252,7 +252,7 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum();
         assert_eq!(total, 3000);
-        assert!(series.count() <= 2001);
+        assert!(series.count() <= 2000);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Parts {
         let tls = match (&self.tls, &config.server.tls) {
             (_, None) => None,
             (Some(old), Some(new)) if old.settings() == new => {
-                old.look();
+                old.look()?;
                 Some(Arc::clone(old))
             }
             (_, Some(new)) => Some(TlsSource::new(new)?),
@@ -244,17 +244,26 @@ impl Reloader {
             let tls = self.parts.tls.clone();
             let old = self.renewal.again.as_ref().map(|again| again.files.clone());
             let looking = tasks.spawn_blocking(move || {
-                if let Some(tls) = tls {
-                    tls.look();
-                }
-                let old = old?;
-                Some(old.look()).filter(|now| *now != old)
+                let certificate = tls.and_then(|tls| tls.look_for_changes());
+                let files = old.and_then(|old| Some(old.look()).filter(|now| *now != old));
+                (certificate, files)
             });
-            let now = looking.await.ok().flatten();
+            let (certificate, now) = looking.await.unwrap_or_default();
+            if let Some(certificate) = certificate {
+                self.certificate_looked_at(certificate);
+            }
             if now.is_some() && now == differing {
                 return;
             }
             differing = now;
+        }
+    }
+
+    fn certificate_looked_at(&self, outcome: Result<(), TlsError>) {
+        self.targets.metrics.config_reloaded(outcome.is_ok());
+        match outcome {
+            Ok(()) => tracing::info!("the TLS files have changed: new connections get the new certificate"),
+            Err(error) => Refused::from(error).log(),
         }
     }
 

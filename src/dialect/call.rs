@@ -72,6 +72,11 @@ pub enum CallError {
     /// What is named is no model name.
     #[error("`{0}` is not the name of a model")]
     ModelName(&'static str),
+    /// The answer would be made after the call has ended, where nothing counts it.
+    #[error(
+        "`background` must be false here: a call that has ended can't be counted; leave it out and read the answer"
+    )]
+    Background,
     /// The body names another model than the path.
     #[error("`{0}` must be the path's model, or be left out")]
     OtherModel(&'static str),
@@ -113,7 +118,7 @@ impl Call {
         let (models, stream, webhook) = match &payload {
             Payload::Json(object) => (
                 json_models(&route, object)?,
-                json_stream(object)?,
+                json_stream(&route, object)?,
                 json_webhook(&route, object)?,
             ),
             Payload::Form(form) => (
@@ -330,13 +335,16 @@ fn model_name(text: &str, key: &'static str) -> Result<ModelName, CallError> {
 }
 
 /// Whether a stream is asked for; checks the types of all other policy keys by the way.
-fn json_stream(object: &JsonObject) -> Result<bool, CallError> {
+fn json_stream(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
     for key in INTEGERS {
         object.integer(key)?;
     }
     object.string("service_tier")?;
     object.string("model_id")?;
     object.check_stream_options()?;
+    if route.surface() == Surface::Responses && object.boolean("background")? == Some(true) {
+        return Err(CallError::Background);
+    }
     Ok(object.boolean("stream")?.unwrap_or(false))
 }
 

@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 /// The top-level keys of a body that decide what a call costs, which model serves it or what becomes of it.
-pub(super) const POLICY_KEYS: [&str; 15] = [
+pub(super) const POLICY_KEYS: [&str; 16] = [
     "model",
     "models",
     "model_id",
@@ -19,6 +19,7 @@ pub(super) const POLICY_KEYS: [&str; 15] = [
     "num_images",
     "service_tier",
     "webhook",
+    "background",
 ];
 
 /// Which of `keys` a name is, or only resembles.

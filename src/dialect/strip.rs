@@ -1,7 +1,7 @@
 //! An event stream without the usage that only the gate asked for: every other byte stays.
 //!
-//! An event passes as soon as it is whole. One that says nothing but its usage goes, with its empty line; of any other
-//! the one member goes, with its comma.
+//! An event passes as soon as it is whole, and a comment before it, which keeps a connection alive, at once. An event
+//! that says nothing but its usage goes, with its empty line; of any other the one member goes, with its comma.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -70,6 +70,8 @@ impl Strip {
             self.passing = true;
         } else {
             self.held.extend_from_slice(&bytes);
+            let comments = comments(&self.held);
+            out.extend_from_slice(&self.held.split_to(comments));
         }
         out.freeze()
     }
@@ -181,6 +183,8 @@ impl Boundary {
 
 /// Appends an event without its usage; `false` if nothing of it is left.
 fn edit(event: &[u8], out: &mut BytesMut) -> bool {
+    let (comments, event) = event.split_at(comments(event));
+    out.extend_from_slice(comments);
     let edited = if memmem::find(event, b"usage").is_some() {
         edited(event)
     } else {
@@ -192,6 +196,23 @@ fn edit(event: &[u8], out: &mut BytesMut) -> bool {
         Some(Edited::To(bytes)) => out.extend_from_slice(&bytes),
     }
     true
+}
+
+/// How many bytes at the beginning of an event are whole lines of comment. One that ends with its CR may not be whole.
+fn comments(event: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(rest) = event.get(end..).filter(|rest| rest.first() == Some(&b':')) {
+        let Some(len) = memchr2(b'\n', b'\r', rest) else {
+            break;
+        };
+        let ending = match rest.get(len..) {
+            Some([b'\r']) => break,
+            Some([b'\r', b'\n', ..]) => 2,
+            _ => 1,
+        };
+        end = end.saturating_add(len).saturating_add(ending);
+    }
+    end
 }
 
 #[derive(Debug, PartialEq, Eq)]

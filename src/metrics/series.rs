@@ -12,8 +12,11 @@ use prometheus::core::{MetricVec, MetricVecBuilder};
 use super::labels::{CallLabels, Direction, ModelLabel, Outcome};
 use crate::types::AccountId;
 
-/// The most series of one metric; what comes after is counted under `other`.
+/// The most series of one metric.
 const MAX_SERIES: usize = 2_000;
+
+/// How many of them are kept for `other`, under which all the rest is counted: more than the values of the enums make.
+const KEPT_FOR_OTHER: usize = 100;
 
 /// Labels of a series, typed.
 pub(super) trait Labels: Clone + Eq + Hash {
@@ -49,7 +52,7 @@ impl<L: Labels, V: Vecs> Series<L, V> {
             return one.clone();
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let labels = if known.len() < MAX_SERIES {
+        let labels = if known.len() < MAX_SERIES - KEPT_FOR_OTHER {
             labels.clone()
         } else {
             labels.folded()
@@ -102,22 +105,32 @@ impl Labels for (CallLabels, Outcome, u16) {
     fn values(&self) -> Vec<String> {
         let (call, outcome, status) = self;
         let mut values = call.values();
-        values.extend([outcome.as_str().to_owned(), status.to_string()]);
+        values.extend([outcome.as_str().to_owned(), status_value(*status)]);
         values
     }
 
     fn folded(&self) -> Self {
-        (self.0.folded(), self.1, self.2)
+        (self.0.folded(), self.1, ANY_STATUS)
     }
 }
 
 impl Labels for (Arc<str>, u16) {
     fn values(&self) -> Vec<String> {
-        vec![self.0.to_string(), self.1.to_string()]
+        vec![self.0.to_string(), status_value(self.1)]
     }
 
     fn folded(&self) -> Self {
-        ("other".into(), self.1)
+        ("other".into(), ANY_STATUS)
+    }
+}
+
+/// All statuses that are not told apart.
+const ANY_STATUS: u16 = 0;
+
+fn status_value(status: u16) -> String {
+    match status {
+        ANY_STATUS => "other".to_owned(),
+        status => status.to_string(),
     }
 }
 

@@ -79,14 +79,12 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let mut this = self.project();
         match this.waiting.take() {
             Some(Last::Trailers(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Some(Last::Failure(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Last::Break(error)) => return after_a_flush(error, this.waiting, cx),
+            Some(Last::Flushed(error)) => return Poll::Ready(Some(Err(error))),
             None => {}
         }
         while !*this.ended {
@@ -95,7 +93,7 @@ where
                 Poll::Ready(Some(Err(error))) => {
                     *this.ended = true;
                     let held = this.meter.failed(Outcome::UpstreamFailed);
-                    return broken_off(held, error.into(), this.waiting);
+                    return broken_off(held, error.into(), this.waiting, cx);
                 }
                 Poll::Ready(None) => None,
                 Poll::Pending => {
@@ -104,7 +102,7 @@ where
                         if deadline <= Instant::now() {
                             *this.ended = true;
                             let held = this.meter.failed(Outcome::TimedOut);
-                            return broken_off(held, Silent(*this.idle).into(), this.waiting);
+                            return broken_off(held, Silent(*this.idle).into(), this.waiting, cx);
                         }
                         this.timer.as_mut().reset(deadline);
                     }
@@ -144,20 +142,29 @@ where
 /// What ends a body after data that was held back.
 enum Last {
     Trailers(HeaderMap),
-    Failure(BoxError),
+    /// The upstream broke off.
+    Break(BoxError),
+    /// The same, and what came before it was written.
+    Flushed(BoxError),
 }
 
+/// What `poll_frame` gives.
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
 /// The end of a body that the upstream broke off: what was held back first, as the client would have had it.
-fn broken_off(
-    held: Bytes,
-    error: BoxError,
-    waiting: &mut Option<Last>,
-) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+fn broken_off(held: Bytes, error: BoxError, waiting: &mut Option<Last>, cx: &Context<'_>) -> Polled {
     if held.is_empty() {
-        return Poll::Ready(Some(Err(error)));
+        return after_a_flush(error, waiting, cx);
     }
-    *waiting = Some(Last::Failure(error));
+    *waiting = Some(Last::Break(error));
     Poll::Ready(Some(Ok(Frame::data(held))))
+}
+
+/// Lets the server write out what it has before it hears of a failure: at once it would throw it away.
+fn after_a_flush(error: BoxError, waiting: &mut Option<Last>, cx: &Context<'_>) -> Polled {
+    *waiting = Some(Last::Flushed(error));
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// What watches an answer, and what waits for its end.

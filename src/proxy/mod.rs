@@ -196,7 +196,6 @@ impl Gate {
             trace,
             record,
         } = visit;
-        let rate_limit = admitted.as_ref().map(rate_limit::Fields::of);
         record.admitted(admitted);
         let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
@@ -204,7 +203,7 @@ impl Gate {
         let sending = forward::send(upstream, call, peer, trace);
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
-        if let Some(fields) = rate_limit {
+        if let Some(fields) = record.rate_limit() {
             fields.set(answer.headers_mut());
         }
         Ok(meter::watched(
@@ -231,9 +230,14 @@ fn rejected(rejection: Rejection, family: Family, record: &mut Record) -> Respon
     if let Some(detail) = rejection.detail() {
         tracing::warn!(request_id = record.request_id(), code, detail = %chain(&**detail), "a call failed");
     }
+    let rate_limit = record.rate_limit();
     record.rejected(code, status);
     record.settle(outcome);
-    rejection.into_response(family)
+    let mut response = rejection.into_response(family);
+    if let Some(fields) = rate_limit {
+        fields.set(response.headers_mut());
+    }
+    response
 }
 
 /// An error with all its causes.

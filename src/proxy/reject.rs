@@ -356,6 +356,7 @@ impl From<CallError> for Rejection {
             | CallError::Form(_)
             | CallError::Read(_)
             | CallError::ModelName(_)
+            | CallError::Background
             | CallError::OtherModel(_) => Code::InvalidBody,
         };
         Self::new(code, error.to_string())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::rate_limit::Fields;
 use crate::dialect::Surface;
 use crate::limit::Admitted;
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
@@ -101,6 +102,12 @@ impl Record {
             entry.in_flight = Some(entry.metrics.call_began(&entry.label));
             entry.admitted = admitted;
         });
+    }
+
+    /// What the client is told of the limit that let the call in.
+    pub(super) fn rate_limit(&self) -> Option<Fields> {
+        let admitted = self.0.as_ref().and_then(|entry| entry.admitted.as_ref());
+        admitted.map(Fields::of)
     }
 
     /// The model as a label value; none before it is known.

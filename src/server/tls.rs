@@ -87,33 +87,29 @@ impl TlsSource {
         self.current.load_full()
     }
 
-    /// Looks at the files and takes over new ones, for connections that come then. Does blocking I/O.
+    /// Reads the files and takes them over, for connections that come then. Does blocking I/O.
     ///
-    /// Files that can't be used are logged once and the old ones stay in force.
-    pub fn look(&self) {
+    /// # Errors
+    /// They can't be read or used: the old ones stay in force.
+    pub fn look(&self) -> Result<(), TlsError> {
+        self.take(Texts::read(&self.settings))
+    }
+
+    /// The same if they are not what they were when they were looked at last; `None` if they are.
+    pub fn look_for_changes(&self) -> Option<Result<(), TlsError>> {
+        let texts = Texts::read(&self.settings);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = texts.as_ref().ok() == seen.as_ref();
+        drop(seen);
+        (!same).then(|| self.take(texts))
+    }
+
+    fn take(&self, texts: Result<Texts, TlsError>) -> Result<(), TlsError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let texts = match Texts::read(&self.settings) {
-            Ok(texts) => texts,
-            Err(error) => {
-                if seen.take().is_some() {
-                    tracing::error!(%error, "TLS files can't be read; the old ones stay in force");
-                }
-                return;
-            }
-        };
-        if seen.as_ref() == Some(&texts) {
-            return;
-        }
-        match server_config(&texts) {
-            Ok(config) => {
-                self.current.store(Arc::new(config));
-                tracing::info!("TLS files changed: new connections get the new certificate");
-            }
-            Err(error) => {
-                tracing::error!(%error, "TLS files changed but can't be used; the old ones stay in force")
-            }
-        }
-        *seen = Some(texts);
+        *seen = None;
+        let config = server_config(seen.insert(texts?))?;
+        self.current.store(Arc::new(config));
+        Ok(())
     }
 }
 

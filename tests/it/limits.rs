@@ -369,3 +369,16 @@ async fn a_caller_is_told_its_limits() {
     assert_eq!(other.text(), r#"{"rate_limit":7,"tpm_rate_limit":1000}"#);
     assert_eq!(upstream.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn a_call_that_was_let_in_and_failed_upstream_tells_of_its_limit() {
+    let upstream = Upstream::start(|_| vec![Step::Reset]).await;
+    let gateway = Gateway::start(upstream.addr).await;
+    let failed = gateway
+        .post("/v1/chat/completions", r#"{"model":"acme/model"}"#)
+        .await;
+    assert_eq!((failed.status, failed.code()), (502, Some("upstream_invalid")));
+    assert_eq!(failed.header("ratelimit"), Some("\"concurrency\";r=199"));
+    let refused = gateway.post("/v1/chat/completions", "{}").await;
+    assert_eq!((refused.status, refused.header("ratelimit")), (400, None));
+}

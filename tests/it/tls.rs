@@ -176,7 +176,7 @@ async fn a_new_certificate_is_shown_to_new_connections_and_old_streams_go_on() {
     let watching = tokio::spawn(async move {
         loop {
             tokio::time::sleep(EVERY).await;
-            looking.look();
+            looking.look_for_changes();
         }
     });
     let listener = Listener::bind(

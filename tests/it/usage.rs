@@ -353,3 +353,35 @@ async fn a_stripped_stream_of_known_length_is_whole_without_it_and_keeps_its_tra
         format!("{:x}\r\n{want}\r\n0\r\nx-checksum: 7\r\n\r\n", want.len())
     );
 }
+
+#[tokio::test]
+async fn what_was_held_of_a_stream_that_breaks_off_comes_before_the_break() {
+    let upstream = Upstream::start(|request| {
+        let end = match request.header("x-request-id") {
+            Some("silent") => Step::Hang,
+            _ => Step::Reset,
+        };
+        vec![
+            stream_head(),
+            chunk(b"data: {\"choices\":[{}]}\n\ndata: half"),
+            end,
+        ]
+    })
+    .await;
+    let settings = format!(
+        "[upstream]\nbase_url = \"http://{}\"\nidle_timeout = \"300ms\"\n",
+        upstream.addr
+    );
+    let gateway = Gateway::with(upstream.addr, &settings).await;
+    for id in ["silent", "broken"] {
+        let mut raw = Raw::connect(gateway.addr).await;
+        raw.send(post(id, CHAT, &asking(&json!("absent")))).await;
+        let mut seen = Vec::new();
+        while let Some(piece) = raw.piece().await {
+            seen.extend(piece);
+        }
+        let seen = String::from_utf8(seen).unwrap();
+        assert!(seen.contains("data: half"), "{id}: {seen}");
+        assert!(!seen.ends_with("0\r\n\r\n"), "{id}: the break is told");
+    }
+}

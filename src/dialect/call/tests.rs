@@ -364,3 +364,20 @@ async fn served(path: &str, headers: &[(&str, &str)], body: String) -> (String, 
     assert_eq!(len, u64::try_from(sent.len()).ok());
     (path, sent)
 }
+
+#[tokio::test]
+async fn a_response_that_goes_on_in_the_background_is_refused() {
+    for (path, body, ok) in [
+        ("/v1/responses", r#"{"model":"a","background":true}"#, false),
+        ("/v1/responses", r#"{"model":"a","background":1}"#, false),
+        ("/v1/responses", r#"{"model":"a","Background":true}"#, false),
+        ("/v1/responses", r#"{"model":"a","background":false}"#, true),
+        (
+            "/v1/images/generations",
+            r#"{"model":"a","background":"opaque"}"#,
+            true,
+        ),
+    ] {
+        assert_eq!(read("POST", path, JSON, body).await.is_ok(), ok, "{path} {body}");
+    }
+}

@@ -16,7 +16,17 @@ fn stripped<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
 }
 
 /// Streams, and what is left of them.
-const STREAMS: [(&str, &str); 26] = [
+const STREAMS: [(&str, &str); 29] = [
+    // Comments before an event pass by themselves.
+    (
+        ": a\n: b\ndata: {\"usage\":{}}\n\ndata: 1\n\n",
+        ": a\n: b\ndata: 1\n\n",
+    ),
+    (
+        ": a\r\n: b\rdata: {\"usage\":{}}\r\rdata: 1\n\n",
+        ": a\r\n: b\rdata: 1\n\n",
+    ),
+    (": usage\n\n: usage", ": usage\n\n: usage"),
     // A frame of its own goes with its empty line.
     (
         "data: {\"choices\":[{}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\ndata: [DONE]\n\n",
@@ -142,6 +152,26 @@ fn a_whole_event_passes_at_once_and_one_without_usage_is_not_copied() {
         "data: {\"choices\":[3]}\n\n"
     );
     assert_eq!(strip.feed(Bytes::from_static(b"data: 1\r\n\r")), "data: 1\r\n\r");
+}
+
+#[test]
+fn a_comment_passes_before_the_event_that_it_stands_before() {
+    let mut strip = Strip::default();
+    for (piece, passed) in [
+        (": ping\n", ": ping\n"),
+        (": pi", ""),
+        ("ng\n", ": ping\n"),
+        (": ping\r", ""),
+        ("\ndata: {\"cho", ": ping\r\n"),
+        ("ices\":[1],\"usage\":1}\n", ""),
+        ("\n", "data: {\"choices\":[1]}\n\n"),
+    ] {
+        assert_eq!(
+            strip.feed(Bytes::from_static(piece.as_bytes())),
+            passed,
+            "{piece:?}"
+        );
+    }
 }
 
 #[test]

@@ -328,6 +328,12 @@ async fn tls_is_turned_on_and_off() {
     other.issue("127.0.0.1").write(folder.path());
     assert!(gateway.reload(&settings).await);
     assert!(other.connect(gateway.addr, &["h2"], None).await.is_ok());
+    std::fs::write(&cert, authority.issue("127.0.0.1").cert).unwrap();
+    assert!(
+        !gateway.reload(&settings).await,
+        "the certificate is not the key's"
+    );
+    assert!(other.connect(gateway.addr, &["h2"], None).await.is_ok());
     assert!(gateway.reload("").await);
     assert_eq!(gateway.post(PATH, PLAIN).await.status, 200);
     go.notify_waiters();
