@@ -11,7 +11,7 @@
 //! | ground | [`types`] |
 //! | tools | [`config`], [`metrics`], [`body`], [`stall`] |
 //! | nouns | [`token`], [`limit`], [`dialect`] |
-//! | the upstream | [`upstream`] |
+//! | the outside | [`upstream`], [`store`] |
 //! | a call | [`proxy`] |
 //! | operators | [`admin`] |
 //! | sockets | [`server`] |
@@ -47,6 +47,7 @@ pub mod dialect;
 pub mod limit;
 pub mod token;
 
+pub mod store;
 pub mod upstream;
 
 pub mod proxy;

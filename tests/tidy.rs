@@ -13,7 +13,7 @@ mod supply;
 
 use std::collections::BTreeSet;
 
-use layers::{Layers, module_of};
+use layers::{Layers, misplaced_crates, module_of};
 use source::File;
 use supply::Policy;
 
@@ -52,6 +52,14 @@ fn a_module_names_only_what_stands_before_it() {
     each(
         |file| is_rust(file) && file.path.starts_with("src/"),
         |file| layers.violations(file),
+    );
+}
+
+#[test]
+fn only_the_store_knows_the_database() {
+    each(
+        |file| is_rust(file) && file.path.starts_with("src/"),
+        misplaced_crates,
     );
 }
 

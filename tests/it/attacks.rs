@@ -19,7 +19,7 @@ use crate::support::h2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, H2, HEADERS, Outcome, PREFACE, RST_STREAM, SETTINGS, block,
     frame, head,
 };
-use crate::support::siege::{GOOD, RISE_KIB, Siege, post, post_head};
+use crate::support::siege::{GOOD, Siege, post, post_head};
 use crate::support::upstream::{Step, ok};
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
@@ -298,10 +298,7 @@ async fn compressed_heads_that_swell_on_a_hundred_connections() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_without_a_window_and_with_heads_that_swell_on_a_hundred_connections() {
     const STREAMS: u32 = 8;
-    // Of many small pieces the system's allocator gives little back. They are used again, so the bound holds for both
-    // rounds together.
-    let mut siege = Siege::of("zero windows", "").await;
-    siege.stay = RISE_KIB;
+    let siege = Siege::of("zero windows", "").await;
     siege
         .attack(async |addr| {
             let round = |mut h2: H2| async move {

@@ -17,6 +17,12 @@ struct Aside {
     used_by: &'static [&'static str],
 }
 
+/// The modules that stand in the table and are known by some only, the others being served by a trait of theirs.
+const KNOWN_BY: [(&str, &[&str]); 1] = [("store", &["app"])];
+
+/// Crates of which only one folder knows.
+const CRATES: [(&str, &str); 2] = [("rusqlite", "src/store/"), ("refinery_core", "src/store/")];
+
 /// The layer of every module in the table, the ground being 0.
 pub struct Layers(HashMap<String, usize>);
 
@@ -56,6 +62,12 @@ impl Layers {
         let of = |name: &str| ASIDE.iter().find(|aside| aside.module == name);
         match (of(from), of(to)) {
             _ if from == to || from == "main" => true,
+            _ if KNOWN_BY
+                .iter()
+                .any(|(module, by)| *module == to && !by.contains(&from)) =>
+            {
+                false
+            }
             (Some(aside), _) => aside.uses.contains(&to),
             (None, Some(aside)) => aside.used_by.contains(&from),
             (None, None) => match (self.0.get(from), self.0.get(to)) {
@@ -76,6 +88,24 @@ impl Layers {
         bad.map(|(at, to)| file.complain(*at, format!("`{from}` must not name `crate::{to}`")))
             .collect()
     }
+}
+
+/// Every crate that `file` names out of its place.
+pub fn misplaced_crates(file: &File) -> Vec<String> {
+    let code = code_outside_tests(&file.text);
+    let mut violations = Vec::new();
+    for (name, place) in CRATES {
+        if file.path.starts_with(place) {
+            continue;
+        }
+        let named = code.match_indices(name).filter(|(at, _)| {
+            let rest = &code[at + name.len()..];
+            let ends = !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+            ends && starts_a_path(&code, *at)
+        });
+        violations.extend(named.map(|(at, _)| file.complain(at, format!("only {place} may name `{name}`"))));
+    }
+    violations
 }
 
 /// The top module that a file under `src/` belongs to.
@@ -207,6 +237,38 @@ mod samples {
             "use other_crate::app; use some::crate_::app;",
         ] {
             assert_eq!(bad("src/proxy/forward.rs", text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_store_is_known_by_the_whole_only() {
+        const TABLE: &str = "//! | nouns | [`token`] |\n//! | the outside | [`store`] |\n//! | a call | [`proxy`] |\n\
+                             //! | the whole | [`app`] |\n";
+        let bad = |path, text| Layers::read(TABLE).violations(&File::new(path, text)).len();
+        assert_eq!(bad("src/proxy/mod.rs", "use crate::store::Sqlite;"), 1);
+        assert_eq!(bad("src/token/mod.rs", "use crate::store::Sqlite;"), 1);
+        assert_eq!(bad("src/app.rs", "use crate::store::Sqlite;"), 0);
+        assert_eq!(bad("src/store/sqlite.rs", "use crate::store::seal;"), 0);
+    }
+
+    #[test]
+    fn a_crate_out_of_its_place_fails() {
+        let bad = |path, text| misplaced_crates(&File::new(path, text)).len();
+        assert_eq!(bad("src/token/keys.rs", "use rusqlite::Connection;"), 1);
+        assert_eq!(
+            bad(
+                "src/app.rs",
+                "fn f(e: rusqlite::Error) {} use {refinery_core as r};"
+            ),
+            2
+        );
+        assert_eq!(bad("src/store/sqlite.rs", "use rusqlite::Connection;"), 0);
+        for text in [
+            "//! rusqlite",
+            "fn my_rusqlite() { rusqlite_like() }",
+            "mod rusqlites;",
+        ] {
+            assert_eq!(bad("src/app.rs", text), 0, "{text}");
         }
     }
 

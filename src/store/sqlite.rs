@@ -1,0 +1,70 @@
+//! The store in one SQLite file, which one thread writes.
+
+mod keys;
+mod open;
+mod rotation;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use self::writer::Writer;
+use super::seal::MasterKeys;
+use crate::token::{Change, Kept, KeyStore, KeyStoreError};
+
+pub use self::open::OpenError;
+
+/// A SQLite file and the thread that owns the connection to it.
+///
+/// Dropping it waits until everything that was handed over is written and the file is closed.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    master: Arc<MasterKeys>,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, or makes it (mode 0600, with a folder of mode 0700 where that is missing).
+    ///
+    /// Brings the tables up to this version of the program, and seals anew with the first of the master keys what
+    /// an older one sealed, so that after this the others are needed no more. Blocks while it works.
+    ///
+    /// # Errors
+    /// Another process has the file open; the master key is a wrong one; the file is damaged, of a newer version or
+    /// of another program; or the system refuses.
+    pub fn open(path: &Path, master: MasterKeys) -> Result<Self, OpenError> {
+        let master = Arc::new(master);
+        let path = path.to_owned();
+        let keys = Arc::clone(&master);
+        let writer = Writer::start(move || open::open(&path, &keys))?;
+        Ok(Self { writer, master })
+    }
+
+    /// Writes everything that was handed over and closes the file. Blocks while it works, as dropping does.
+    ///
+    /// # Errors
+    /// The writer ended early; what it had answered is in the file all the same.
+    pub fn close(mut self) -> Result<(), KeyStoreError> {
+        Ok(self.writer.stop()?)
+    }
+}
+
+impl KeyStore for Sqlite {
+    fn load(&self) -> BoxFuture<'_, Result<Kept, KeyStoreError>> {
+        let master = Arc::clone(&self.master);
+        Box::pin(self.writer.run(move |connection| keys::load(connection, &master)))
+    }
+
+    fn apply(&self, change: Change) -> BoxFuture<'_, Result<(), KeyStoreError>> {
+        let master = Arc::clone(&self.master);
+        Box::pin(
+            self.writer
+                .run(move |connection| keys::apply(connection, &master, &change)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

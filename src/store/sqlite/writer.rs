@@ -1,0 +1,266 @@
+//! The one thread that owns the connection: work comes over a bounded channel and is committed in groups.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::token::KeyStoreError;
+
+/// How much work may wait, in pieces: what waits for the disk longer than a few commits waits at its caller.
+const MAX_QUEUED: usize = 1024;
+
+/// The most pieces of work that share a commit.
+const MAX_BATCH: usize = 256;
+
+/// How long a batch takes further work: its first piece waits for the last.
+const MAX_BATCH_TIME: Duration = Duration::from_millis(2);
+
+/// A connection, and the lock that keeps other processes from the file as long as it is open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) lock: File,
+}
+
+/// Hands work to the thread. Dropping it ends the thread once the work that waits is done.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<mpsc::Sender<Piece>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why the thread did not start with a connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error("the thread of the store can't be started")]
+    Thread(#[source] io::Error),
+    #[error("the thread of the store panicked")]
+    Panicked,
+}
+
+/// Why work was not done, or does not last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    Unavailable(String),
+    Damaged(String),
+}
+
+type Piece = Box<dyn Work>;
+
+/// Work that waits for its commit.
+trait Work: Send {
+    /// Does it, within a savepoint. Tells whether what it did is to be kept.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Answers, after the commit or after what went wrong with it.
+    fn answer(self: Box<Self>, committed: &Result<(), Fault>);
+}
+
+struct Task<F, T, E> {
+    work: Option<F>,
+    outcome: Option<Result<T, E>>,
+    caller: oneshot::Sender<Result<T, E>>,
+}
+
+impl Writer {
+    /// Starts the thread, which opens the connection and then serves; waits for the opening.
+    pub(super) fn start<E>(open: impl FnOnce() -> Result<Opened, E> + Send + 'static) -> Result<Self, E>
+    where
+        E: From<StartError> + Send + 'static,
+    {
+        let (queue, pieces) = mpsc::channel(MAX_QUEUED);
+        let (tell, told) = sync_channel(1);
+        let serve_from_open = move || {
+            let (opened, outcome) = match open() {
+                Ok(opened) => (Some(opened), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            if tell.send(outcome).is_ok()
+                && let Some(opened) = opened
+            {
+                serve(opened, pieces);
+            }
+        };
+        let thread = Builder::new().name("store".to_owned()).spawn(serve_from_open);
+        let mut writer = Self {
+            queue: Some(queue),
+            thread: Some(thread.map_err(StartError::Thread)?),
+        };
+        let outcome = told
+            .recv()
+            .unwrap_or_else(|_gone| Err(StartError::Panicked.into()));
+        if outcome.is_err() {
+            // Whoever tries again must find the lock free.
+            writer.stop().unwrap_or_default();
+        }
+        outcome.map(|()| writer)
+    }
+
+    /// Does `work` on the thread, in a transaction with other work: all of it or, if it fails, nothing.
+    ///
+    /// Returns when that is on the disk. Once the work is handed over, dropping the future changes nothing.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Fault> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let task = Task {
+            work: Some(work),
+            outcome: None,
+            caller,
+        };
+        let queue = self.queue.as_ref().ok_or_else(Fault::stopped)?;
+        let handed = queue.send(Box::new(task)).await;
+        handed.map_err(|_closed| Fault::stopped())?;
+        answer.await.map_err(|_dropped| Fault::stopped())?
+    }
+
+    /// Ends the thread once the work that waits is done. Blocks until then.
+    pub(super) fn stop(&mut self) -> Result<(), Fault> {
+        drop(self.queue.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(_panic)) => Err(Fault::stopped()),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop().unwrap_or_default();
+    }
+}
+
+impl<F, T, E> Work for Task<F, T, E>
+where
+    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    T: Send,
+    E: From<Fault> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.outcome = self.work.take().map(|work| work(connection));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: &Result<(), Fault>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Err(fault)) => Err(fault.clone().into()),
+            (Some(outcome), Ok(())) => outcome,
+            (None, Ok(())) => Err(Fault::stopped().into()),
+        };
+        // Whoever asked may be gone.
+        drop(self.caller.send(outcome));
+    }
+}
+
+impl Fault {
+    fn stopped() -> Self {
+        Self::Unavailable("the thread of the store has ended".to_owned())
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Unavailable(error.to_string())
+        }
+    }
+}
+
+/// Whether an error tells of a file that holds something else than what was written.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    ) || matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)
+    )
+}
+
+impl From<Fault> for KeyStoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unavailable(why) => Self::Unavailable { why },
+            Fault::Damaged(what) => Self::Damaged { what },
+        }
+    }
+}
+
+impl fmt::Debug for dyn Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+fn serve(opened: Opened, mut pieces: mpsc::Receiver<Piece>) {
+    // Bound in this order, the lock outlives the connection whatever happens.
+    let Opened {
+        lock: _held,
+        mut connection,
+    } = opened;
+    while let Some(first) = pieces.blocking_recv() {
+        serve_batch(&mut connection, first, &mut pieces);
+    }
+    if let Err((_connection, error)) = connection.close() {
+        tracing::warn!(%error, "the store was not closed in order; nothing is lost");
+    }
+}
+
+/// Commits `first` together with what waits behind it, then answers all. Returns how many there were.
+fn serve_batch(connection: &mut Connection, first: Piece, pieces: &mut mpsc::Receiver<Piece>) -> usize {
+    let mut batch = vec![first];
+    let committed = commit(connection, &mut batch, pieces);
+    let len = batch.len();
+    for piece in batch {
+        piece.answer(&committed);
+    }
+    len
+}
+
+/// Runs and commits what is in `batch` and what joins it. Work that fails takes back what it did itself, no more.
+fn commit(
+    connection: &mut Connection,
+    batch: &mut Vec<Piece>,
+    pieces: &mut mpsc::Receiver<Piece>,
+) -> Result<(), Fault> {
+    let until = Instant::now() + MAX_BATCH_TIME;
+    let mut transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        // What waits would only wait as long for the same answer.
+        .inspect_err(|_| batch.extend(std::iter::from_fn(|| pieces.try_recv().ok()).take(MAX_QUEUED)))?;
+    while let Some(piece) = batch.last_mut() {
+        let mut savepoint = transaction.savepoint()?;
+        if !piece.run(&savepoint) {
+            // Fails when the error took the whole transaction back: then nothing of the batch is kept.
+            savepoint.rollback()?;
+        }
+        savepoint.commit()?;
+        if batch.len() >= MAX_BATCH || Instant::now() >= until {
+            break;
+        }
+        match pieces.try_recv() {
+            Ok(next) => batch.push(next),
+            Err(_none_or_closed) => break,
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests;

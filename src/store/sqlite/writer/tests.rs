@@ -1,0 +1,274 @@
+//! What the writer promises to whoever hands it work.
+
+use super::*;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+const TABLES: &str = "
+    PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;
+    CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, blob BLOB);
+    CREATE TABLE IF NOT EXISTS late (number REFERENCES numbers (number) DEFERRABLE INITIALLY DEFERRED);
+";
+
+#[derive(Debug, PartialEq, Eq)]
+enum TestError {
+    Own,
+    Sql(String),
+    Fault(Fault),
+}
+
+impl From<Fault> for TestError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<StartError> for TestError {
+    fn from(error: StartError) -> Self {
+        Self::Sql(error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for TestError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error.to_string())
+    }
+}
+
+type Outcome = Result<(), TestError>;
+
+fn connect(dir: &Path) -> Connection {
+    let connection = Connection::open(dir.join("test.db")).unwrap();
+    connection.execute_batch(TABLES).unwrap();
+    connection
+}
+
+fn start(dir: &Path) -> Writer {
+    let dir = dir.to_owned();
+    let open = move || -> Result<Opened, TestError> {
+        Ok(Opened {
+            connection: connect(&dir),
+            lock: tempfile::tempfile().unwrap(),
+        })
+    };
+    Writer::start(open).unwrap()
+}
+
+fn put(number: i64) -> impl FnOnce(&Connection) -> Outcome + Send + 'static {
+    move |connection| {
+        connection.execute("INSERT INTO numbers (number) VALUES (?1)", [number])?;
+        Ok(())
+    }
+}
+
+fn numbers(connection: &Connection) -> Vec<i64> {
+    let mut select = connection
+        .prepare("SELECT number FROM numbers ORDER BY number")
+        .unwrap();
+    select
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+fn piece(work: impl FnOnce(&Connection) -> Outcome + Send + 'static) -> (Piece, oneshot::Receiver<Outcome>) {
+    let (caller, answer) = oneshot::channel();
+    let task = Task {
+        work: Some(work),
+        outcome: None,
+        caller,
+    };
+    (Box::new(task), answer)
+}
+
+#[test]
+fn work_that_waits_shares_a_commit_with_others_up_to_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = connect(dir.path());
+    let (queue, mut waiting) = mpsc::channel(MAX_QUEUED);
+    let total: usize = 2 * MAX_BATCH + 5;
+    let mut answers = Vec::new();
+    for number in 0..total {
+        let (piece, answer) = piece(put(number.try_into().unwrap()));
+        queue.try_send(piece).unwrap();
+        answers.push(answer);
+    }
+    let (mut done, mut batches) = (0, 0);
+    while let Ok(first) = waiting.try_recv() {
+        let len = serve_batch(&mut connection, first, &mut waiting);
+        assert!((1..=MAX_BATCH).contains(&len), "{len}");
+        for answer in &mut answers[done..done + len] {
+            assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        }
+        (done, batches) = (done + len, batches + 1);
+    }
+    assert_eq!((done, numbers(&connection).len()), (total, total));
+    assert!((3..total).contains(&batches), "{batches} batches");
+}
+
+#[test]
+fn work_that_fails_takes_back_its_own_and_nothing_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = connect(dir.path());
+    let (queue, mut waiting) = mpsc::channel(8);
+    let (first, mut first_answer) = piece(put(1));
+    let (failing, mut failing_answer) = piece(|connection| {
+        put(2)(connection)?;
+        Err(TestError::Own)
+    });
+    let (refused, mut refused_answer) = piece(put(1));
+    let (last, mut last_answer) = piece(put(3));
+    for piece in [failing, refused, last] {
+        queue.try_send(piece).unwrap();
+    }
+    let mut next = Some(first);
+    while let Some(first) = next {
+        serve_batch(&mut connection, first, &mut waiting);
+        next = waiting.try_recv().ok();
+    }
+    assert_eq!(first_answer.try_recv().unwrap(), Ok(()));
+    assert_eq!(failing_answer.try_recv().unwrap(), Err(TestError::Own));
+    assert!(matches!(
+        refused_answer.try_recv().unwrap(),
+        Err(TestError::Sql(_))
+    ));
+    assert_eq!(last_answer.try_recv().unwrap(), Ok(()));
+    assert_eq!(numbers(&connection), [1, 3]);
+}
+
+#[test]
+fn a_commit_that_fails_is_an_error_for_all_whose_work_was_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = connect(dir.path());
+    let (_queue, mut waiting) = mpsc::channel(8);
+    let (orphan, mut answer) = piece(|connection| {
+        put(1)(connection)?;
+        connection.execute("INSERT INTO late (number) VALUES (2)", [])?;
+        Ok(())
+    });
+    serve_batch(&mut connection, orphan, &mut waiting);
+    assert!(matches!(
+        answer.try_recv().unwrap(),
+        Err(TestError::Fault(Fault::Unavailable(_)))
+    ));
+    assert_eq!(numbers(&connection), [0; 0]);
+    let (next, mut answer) = piece(put(3));
+    serve_batch(&mut connection, next, &mut waiting);
+    assert_eq!(answer.try_recv().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_file_that_somebody_else_holds_is_waited_for_once_for_all_that_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut connection = connect(dir.path());
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = connect(dir.path());
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (queue, mut waiting) = mpsc::channel(8);
+    let (first, first_answer) = piece(put(1));
+    let (second, second_answer) = piece(put(2));
+    queue.try_send(second).unwrap();
+    assert_eq!(serve_batch(&mut connection, first, &mut waiting), 2);
+    for mut answer in [first_answer, second_answer] {
+        let Err(TestError::Fault(Fault::Unavailable(why))) = answer.try_recv().unwrap() else {
+            panic!("nothing can have been written");
+        };
+        assert!(why.contains("locked"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_leaves_the_rest_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = start(dir.path());
+    writer.run(put(1)).await.unwrap();
+    let pages = |pages: &'static str| {
+        move |connection: &Connection| -> Outcome { Ok(connection.execute_batch(pages)?) }
+    };
+    writer.run(pages("PRAGMA max_page_count = 5")).await.unwrap();
+    let big = |number: i64| {
+        move |connection: &Connection| -> Outcome {
+            put(number)(connection)?;
+            let fill = "UPDATE numbers SET blob = zeroblob(1000000) WHERE number = ?1";
+            connection.execute(fill, [number])?;
+            Ok(())
+        }
+    };
+    let outcomes = join_all((2..20).map(|number| writer.run(big(number)))).await;
+    for outcome in outcomes {
+        let shown = format!("{:?}", outcome.unwrap_err());
+        assert!(shown.contains("disk is full"), "{shown}");
+    }
+    writer.run(pages("PRAGMA max_page_count = 100000")).await.unwrap();
+    writer.run(put(30)).await.unwrap();
+    drop(writer);
+    assert_eq!(numbers(&connect(dir.path())), [1, 30]);
+}
+
+#[tokio::test]
+async fn more_work_than_the_queue_holds_waits_and_is_all_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = start(dir.path());
+    let (open, gate) = channel::<()>();
+    let held = writer.run(move |_| -> Outcome {
+        gate.recv().unwrap();
+        Ok(())
+    });
+    let many = join_all((0..2000).map(|number| writer.run(put(number))));
+    let opener = async move {
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+    };
+    let (held, many, ()) = futures_util::future::join3(held, many, opener).await;
+    assert_eq!(held, Ok(()));
+    assert!(many.iter().all(Result::is_ok));
+    drop(writer);
+    assert_eq!(numbers(&connect(dir.path())).len(), 2000);
+}
+
+#[tokio::test]
+async fn work_that_was_handed_over_is_done_though_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = start(dir.path());
+    for number in 0..100 {
+        assert!(
+            writer
+                .run(put(number))
+                .now_or_never()
+                .is_none_or(|done| done.is_ok())
+        );
+    }
+    writer.stop().unwrap();
+    assert_eq!(numbers(&connect(dir.path())).len(), 100);
+    let refused = writer.run(put(1)).await;
+    assert!(matches!(refused, Err(TestError::Fault(Fault::Unavailable(_)))));
+}
+
+#[tokio::test]
+async fn a_panic_in_work_is_an_error_for_whoever_waits_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = start(dir.path());
+    let broken = writer.run(|connection| -> Outcome {
+        put(1)(connection)?;
+        panic!("as the test wants it")
+    });
+    assert!(matches!(
+        broken.await,
+        Err(TestError::Fault(Fault::Unavailable(_)))
+    ));
+    let later = writer.run(put(2)).await;
+    assert!(matches!(later, Err(TestError::Fault(Fault::Unavailable(_)))));
+    assert!(writer.stop().is_err());
+    assert_eq!(numbers(&connect(dir.path())), [0; 0]);
+}
+
+#[test]
+fn a_connection_that_does_not_open_is_told_and_leaves_no_thread() {
+    let refused = Writer::start(|| -> Result<Opened, TestError> { Err(TestError::Own) });
+    assert_eq!(refused.unwrap_err(), TestError::Own);
+    let broken = Writer::start(|| -> Result<Opened, TestError> { panic!("as the test wants it") });
+    assert!(matches!(broken.unwrap_err(), TestError::Sql(_)));
+}

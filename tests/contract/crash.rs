@@ -1,0 +1,181 @@
+//! A process that is killed: what it was told is kept is kept, and the next one can open the store at once.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tidegate::store::{MasterKeys, OpenError, Sqlite};
+use tidegate::token::{Change, KeyStore};
+use tidegate::types::{KeyName, TokenId};
+
+use super::{MASTER_KEY, account, open, put_account, put_key, secret_of};
+
+/// Where the child finds its store; without it the child's half of the test does nothing.
+const STORE: &str = "TIDEGATE_TEST_CRASH_STORE";
+
+/// Puts the names of one process apart from those of the next.
+const ROUND: &str = "TIDEGATE_TEST_CRASH_ROUND";
+
+const WRITERS: usize = 8;
+
+#[test]
+fn what_was_acknowledged_outlasts_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kept/tidegate.db");
+    // What must be there: a name for good, or, once its removal was asked for, perhaps.
+    let mut acknowledged = BTreeMap::new();
+    // Killed with the first answers, under way, and later.
+    for (round, answers) in [1, 150, 400, 40].into_iter().enumerate() {
+        let (mut child, mut lines) = start(&path, round);
+        for answer in 1.. {
+            let mut line = String::new();
+            if lines.read_line(&mut line).unwrap() == 0 {
+                break;
+            }
+            // A line that the kill cut off tells nothing.
+            if let Some(line) = line.strip_suffix('\n') {
+                take(line, &mut acknowledged);
+            }
+            if answer == answers {
+                assert_in_use(&path);
+                child.kill().unwrap();
+            }
+        }
+        assert!(!child.wait().unwrap().success(), "the child ended by itself");
+        assert!(
+            acknowledged.len() >= answers / 2,
+            "{} answers",
+            acknowledged.len()
+        );
+        assert_kept(&path, &acknowledged);
+    }
+}
+
+/// What became of a name, as far as answers tell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Put,
+    /// Its removal was asked for and may have been made.
+    Leaving,
+    Removed,
+    Revoked,
+}
+
+fn take(line: &str, acknowledged: &mut BTreeMap<String, Told>) {
+    let Some((told, name)) = line.split_once(' ') else {
+        return;
+    };
+    let told = match told {
+        "put" => Told::Put,
+        "leaving" => Told::Leaving,
+        "removed" => Told::Removed,
+        "revoked" => Told::Revoked,
+        _ => return,
+    };
+    acknowledged.insert(name.to_owned(), told);
+}
+
+fn start(path: &Path, round: usize) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "crash::the_process_that_is_killed", "--nocapture"])
+        .env(STORE, path)
+        .env(ROUND, round.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    (child, lines)
+}
+
+fn assert_in_use(path: &Path) {
+    let master = MasterKeys::parse(&[MASTER_KEY.into()]).unwrap();
+    let refused = Sqlite::open(path, master).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn assert_kept(path: &Path, acknowledged: &BTreeMap<String, Told>) {
+    let kept = open(path).load().await.unwrap();
+    let mut keys = BTreeMap::new();
+    for key in &kept.keys {
+        assert_eq!(key.secrets.len(), 1);
+        let secret = key.secrets[0].secret.expose_secret();
+        assert_eq!(secret, secret_of(key.name.as_str()));
+        keys.insert(key.name.as_str(), secret);
+    }
+    for (name, told) in acknowledged {
+        let token = TokenId::of_jti(name).unwrap();
+        match told {
+            Told::Put => assert!(keys.contains_key(name.as_str()), "{name} is lost"),
+            Told::Removed => assert!(!keys.contains_key(name.as_str()), "{name} came back"),
+            Told::Revoked => assert!(kept.revoked.iter().any(|revoked| revoked.token == token)),
+            Told::Leaving => {}
+        }
+    }
+}
+
+/// Nothing by itself: the test above runs it in a process of its own, which changes things until it is killed.
+#[test]
+fn the_process_that_is_killed() {
+    let Some(path) = env::var_os(STORE) else {
+        return;
+    };
+    let round = env::var(ROUND).unwrap();
+    let changes = async {
+        let store = open(&PathBuf::from(path));
+        store.apply(put_account()).await.unwrap();
+        let writers = (0..WRITERS).map(|writer| write(&store, format!("{round}-{writer}")));
+        futures_util::future::join_all(writers).await;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let bounded = async { tokio::time::timeout(Duration::from_secs(60), changes).await };
+    let outcome = runtime.unwrap().block_on(bounded);
+    panic!("nobody killed the process: {outcome:?}");
+}
+
+/// Puts keys, revokes tokens and removes every fourth key again; says what it asks for and what it was answered.
+async fn write(store: &Sqlite, prefix: String) {
+    for number in 0_u64.. {
+        let name = format!("{prefix}-{number}");
+        if number % 4 == 1 {
+            let token = TokenId::of_jti(&name).unwrap();
+            let (account, until) = (account(), None);
+            store
+                .apply(Change::Revoke {
+                    account,
+                    token,
+                    until,
+                })
+                .await
+                .unwrap();
+            say("revoked", &name);
+            continue;
+        }
+        store.apply(put_key(&name)).await.unwrap();
+        say("put", &name);
+        if number % 4 == 3 {
+            say("leaving", &name);
+            let (account, key) = (account(), KeyName::parse(&name).unwrap());
+            store
+                .apply(Change::RemoveKey { account, name: key })
+                .await
+                .unwrap();
+            say("removed", &name);
+        }
+    }
+}
+
+fn say(told: &str, name: &str) {
+    // One write, so that a kill cuts no line in two but the last.
+    let line = format!("{told} {name}\n");
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).unwrap();
+    out.flush().unwrap();
+}
