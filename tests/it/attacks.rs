@@ -19,7 +19,7 @@ use crate::support::h2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, H2, HEADERS, Outcome, PREFACE, RST_STREAM, SETTINGS, block,
     frame, head,
 };
-use crate::support::siege::{GOOD, Siege, post, post_head};
+use crate::support::siege::{GOOD, Siege, arrival, is_spread, post, post_head};
 use crate::support::upstream::{Step, ok};
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
@@ -31,7 +31,7 @@ const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Opens `count` connections at once, lets `client` do its worst on each, and gives how long each lasted.
+/// Opens `count` connections, lets `client` do its worst on each, and gives how long each lasted.
 async fn each<C, F>(addr: SocketAddr, count: usize, client: C) -> Vec<Duration>
 where
     C: Fn(usize, Raw) -> F + Copy + Send + 'static,
@@ -40,6 +40,7 @@ where
     let mut clients = JoinSet::new();
     for number in 0..count {
         clients.spawn(async move {
+            arrival(number, count).await;
             // The gate's clock starts after this one.
             let begun = Instant::now();
             let raw = Raw::connect(addr).await;
@@ -168,6 +169,7 @@ async fn clients_that_read_slowly_or_not_at_all() {
             let mut clients = JoinSet::new();
             for number in 0..100 {
                 clients.spawn(async move {
+                    arrival(number, 100).await;
                     let socket = TcpSocket::new_v4().unwrap();
                     socket.set_recv_buffer_size(4096).unwrap();
                     let mut stream = socket.connect(addr).await.unwrap();
@@ -188,18 +190,20 @@ async fn clients_that_read_slowly_or_not_at_all() {
 /// How many connections attack over HTTP/2.
 const H2_CONNECTIONS: usize = 100;
 
-/// Attacks over HTTP/2 on many connections at once, and again on new ones until `time` is over.
+/// Attacks over HTTP/2 on many connections at once, and again on new ones until `time` is over; once on each if the
+/// attackers are to come one after another.
 async fn each_h2<C, F>(addr: SocketAddr, time: Duration, client: C)
 where
     C: Fn(H2) -> F + Copy + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut clients = JoinSet::new();
-    for _ in 0..H2_CONNECTIONS {
+    for number in 0..H2_CONNECTIONS {
         clients.spawn(async move {
+            arrival(number, H2_CONNECTIONS).await;
             let begun = Instant::now();
             client(H2::connect(addr).await).await;
-            while begun.elapsed() < time {
+            while begun.elapsed() < time && !is_spread() {
                 client(H2::connect(addr).await).await;
             }
         });

@@ -20,9 +20,9 @@ use super::{PATIENCE, eventually};
 pub const GOOD: &str = r#"{"model":"acme/other"}"#;
 
 /// The most that memory may rise under an attack, in KiB.
-pub const RISE_KIB: u64 = 300 * 1024;
+const RISE_KIB: u64 = 300 * 1024;
 
-/// How much of it may stay as a rule, in KiB: the system's allocator gives back only what is whole.
+/// How much of it may stay in KiB: an allocator gives back only what is whole.
 const STAY_KIB: u64 = 48 * 1024;
 
 /// The descriptors that a test and its gateway may need each.
@@ -37,8 +37,6 @@ pub struct Siege {
     upstream: Upstream,
     process: Process,
     authority: Option<Authority>,
-    /// How much memory may stay, in KiB.
-    pub stay: u64,
     _folder: tempfile::TempDir,
 }
 
@@ -58,7 +56,6 @@ impl Siege {
             process: Process::with(upstream.addr, &settings),
             upstream,
             authority: None,
-            stay: STAY_KIB,
             _folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -108,7 +105,7 @@ impl Siege {
         let rise = self.process.peak().saturating_sub(before);
         assert!(rise <= RISE_KIB, "memory rose by {rise} KiB");
         eventually("memory falls back", || {
-            self.process.resident() <= before + self.stay
+            self.process.resident() <= before + STAY_KIB
         })
         .await;
         println!(
@@ -120,6 +117,25 @@ impl Siege {
             self.process.resident().saturating_sub(before),
             begun.elapsed(),
         );
+    }
+}
+
+/// Over how many seconds the attackers come one after another; without it they come at once.
+fn spread() -> Option<u32> {
+    let asked = std::env::var("TIDEGATE_TEST_SPREAD").ok()?;
+    Some(asked.parse().expect("TIDEGATE_TEST_SPREAD: seconds"))
+}
+
+/// Whether the attackers come one after another.
+pub fn is_spread() -> bool {
+    spread().is_some()
+}
+
+/// Waits until it is the turn of attacker `number` of `count`.
+pub async fn arrival(number: usize, count: usize) {
+    if let Some(seconds) = spread() {
+        let part = number as f64 / count as f64;
+        tokio::time::sleep(Duration::from_secs_f64(f64::from(seconds) * part)).await;
     }
 }
 
