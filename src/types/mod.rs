@@ -6,6 +6,7 @@ mod model;
 mod money;
 mod peer;
 mod request_id;
+mod token_id;
 mod usage;
 
 pub use account::{AccountId, InvalidAccountId, InvalidKeyName, KeyName};
@@ -14,4 +15,5 @@ pub use model::{InvalidModelName, ModelName, ModelPattern};
 pub use money::{Money, MoneyError};
 pub use peer::Peer;
 pub use request_id::RequestId;
+pub use token_id::{InvalidTokenId, TokenId};
 pub use usage::Usage;
