@@ -9,7 +9,7 @@ use super::settings::{Account, AccountKey};
 use crate::types::{AccountId, KeyName};
 
 /// The shortest secret of a key, in bytes: it signs tokens too, and a shorter one can be guessed.
-const SHORTEST_SECRET: usize = 16;
+pub const SHORTEST_SECRET: usize = 16;
 
 /// What every scoped token begins with; a key that does could not be told from one.
 const TOKEN_PREFIX: &str = "jwt:";

@@ -21,6 +21,7 @@ mod unbuilt;
 use std::io::ErrorKind;
 use std::path::Path;
 
+pub use accounts::SHORTEST_SECRET;
 pub use env::{Env, ProcessEnv};
 pub use files::Files;
 pub use mistake::{Mistake, Mistakes, Place};

@@ -146,6 +146,16 @@ impl ModelPattern {
     }
 }
 
+/// As [`ModelPattern::parse`] reads it.
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +204,9 @@ mod tests {
                 hit,
                 "{pattern}"
             );
+        }
+        for text in ["acme/m", "deploy_id:X", "acme/*", "*"] {
+            assert_eq!(ModelPattern::parse(text).unwrap().to_string(), text);
         }
         assert!(ModelPattern::parse("a*b").is_err());
         assert!(ModelPattern::parse("**").is_err());

@@ -49,11 +49,24 @@ impl Money {
     /// # Errors
     /// See [`MoneyError`].
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        Self::read(text, Round::Up)
+    }
+
+    /// Reads dollars as [`parse`](Self::parse) does, but drops what lies beyond the ninth decimal: for a bound, which
+    /// must not grow.
+    ///
+    /// # Errors
+    /// See [`MoneyError`].
+    pub fn parse_down(text: &str) -> Result<Self, MoneyError> {
+        Self::read(text, Round::Down)
+    }
+
+    fn read(text: &str, round: Round) -> Result<Self, MoneyError> {
         let number = Number::parse(text).ok_or(MoneyError::NotANumber)?;
-        let nanos = number.shifted_up(DECIMALS).ok_or(MoneyError::TooMuch)?;
-        if number.negative && nanos > 0 {
+        if number.negative && !number.is_zero() {
             return Err(MoneyError::Negative);
         }
+        let nanos = number.shifted(DECIMALS, round).ok_or(MoneyError::TooMuch)?;
         Ok(Self(nanos))
     }
 }
@@ -68,6 +81,13 @@ impl fmt::Display for Money {
         let decimals = format!("{rest:09}");
         write!(f, "{dollars}.{}", decimals.trim_end_matches('0'))
     }
+}
+
+/// What becomes of less than a nano-dollar.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Up,
+    Down,
 }
 
 /// The parts of a decimal number.
@@ -103,9 +123,13 @@ impl<'a> Number<'a> {
         })
     }
 
-    /// The number without its sign, times ten to the power of `places`, rounded up to a whole number; `None` if that is
+    fn is_zero(&self) -> bool {
+        self.whole.bytes().chain(self.decimals.bytes()).all(|b| b == b'0')
+    }
+
+    /// The number without its sign, times ten to the power of `places`, rounded to a whole number; `None` if that is
     /// too large.
-    fn shifted_up(&self, places: i64) -> Option<i64> {
+    fn shifted(&self, places: i64, round: Round) -> Option<i64> {
         let point = i64::try_from(self.whole.len()).ok()?;
         let end = point.checked_add(self.exponent)?.checked_add(places)?;
         let digits = self.whole.bytes().chain(self.decimals.bytes());
@@ -124,7 +148,7 @@ impl<'a> Number<'a> {
             shifted = shifted.checked_mul(10)?;
             read = read.checked_add(1)?;
         }
-        shifted.checked_add(i64::from(rest))
+        shifted.checked_add(i64::from(rest && round == Round::Up))
     }
 }
 
@@ -169,6 +193,24 @@ mod tests {
         ] {
             assert_eq!(Money::parse(text), Ok(Money(nanos)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_bound_is_rounded_down() {
+        for (text, nanos) in [
+            ("0.30000000000000004", 300_000_000),
+            ("0.0000000019", 1),
+            ("1e-10", 0),
+            ("-0", 0),
+            ("9223372036.8547758079", i64::MAX),
+        ] {
+            assert_eq!(Money::parse_down(text), Ok(Money(nanos)), "{text}");
+        }
+        assert_eq!(Money::parse_down("-1e-30"), Err(MoneyError::Negative));
+        assert_eq!(
+            Money::parse_down("9223372036.854775808"),
+            Err(MoneyError::TooMuch)
+        );
     }
 
     #[test]
