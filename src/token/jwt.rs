@@ -102,9 +102,13 @@ impl<'a> Unverified<'a> {
     /// What is claimed, unchecked: for showing it to somebody.
     ///
     /// # Errors
-    /// See [`Claims::read`].
+    /// See [`Claims::read`]; or `sub` is not the account in `kid`.
     pub fn claims(&self) -> Result<Claims, Flaw> {
-        Claims::read(&self.payload)
+        let claims = Claims::read(&self.payload)?;
+        if claims.account != self.account {
+            return Err(Flaw::OtherAccount);
+        }
+        Ok(claims)
     }
 
     /// The token's identity among those of its account, if `claims` are its own.
@@ -128,9 +132,6 @@ impl<'a> Unverified<'a> {
             return Err(Flaw::Signature);
         }
         let claims = self.claims()?;
-        if claims.account != self.account {
-            return Err(Flaw::OtherAccount);
-        }
         check_times(&claims, now, lifetimes)?;
         Ok(Scope {
             id: self.id(&claims),
