@@ -1,8 +1,9 @@
-//! What every call does: its route, its key, its body, its limits, its answer. Run with `cargo bench`; compare figures of
-//! one run only.
+//! What every call does: its route, its key or token, its body, its limits, its answer. Run with `cargo bench`; compare
+//! figures of one run only.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -12,8 +13,8 @@ use tidegate::config;
 use tidegate::dialect::{JsonObject, Route, Strip, Tap};
 use tidegate::limit::{Asked, Limits};
 use tidegate::metrics::Metrics;
-use tidegate::token::KeyRing;
-use tidegate::types::{AccountId, KeyName, ModelName};
+use tidegate::token::{KeyRing, Lifetimes, Mint, PREFIX, SigningKey, Unverified};
+use tidegate::types::{AccountId, KeyName, ModelName, ModelPattern, Money};
 
 const FRAME: &[u8] = b"data: {\"id\":\"chatcmpl-x\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"org/name\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"finish_reason\":null}],\"usage\":null}\n\n";
 
@@ -53,6 +54,32 @@ fn requests(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(name, |b| b.iter(|| JsonObject::parse(black_box(body.clone()))));
         group.finish();
+    }
+}
+
+/// A token that was not seen before.
+fn tokens(c: &mut Criterion) {
+    const NOW: Duration = Duration::from_secs(1_790_000_000);
+    let key = SigningKey::new(b"0123456789abcdef0123456789abcdef").expect("a key");
+    let lifetimes = Lifetimes::default();
+    for (name, models) in [("token", 3), ("token of 100 models", 100)] {
+        let pattern = |number| ModelPattern::parse(&format!("org/name-{number}")).expect("a pattern");
+        let mint = Mint {
+            account: AccountId::parse("di:1000000000000").expect("an id"),
+            key: KeyName::parse("auto").expect("a name"),
+            models: Some((0..models).map(pattern).collect()),
+            expires_at: NOW + Duration::from_secs(3600),
+            spending_limit: Money::parse("1.50").ok(),
+            jti: Mint::random_jti().ok(),
+        };
+        let token = mint.sign(&key).expect("a token");
+        let text = token.strip_prefix(PREFIX).expect("a prefix").as_bytes();
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let token = Unverified::read(black_box(text)).expect("a token");
+                token.verify(&key, NOW, &lifetimes).expect("a good one")
+            });
+        });
     }
 }
 
@@ -116,5 +143,5 @@ fn answers(c: &mut Criterion) {
     });
 }
 
-criterion_group!(hot, requests, limits, answers);
+criterion_group!(hot, requests, tokens, limits, answers);
 criterion_main!(hot);
