@@ -14,6 +14,7 @@ mod node;
 mod pem;
 mod reader;
 mod reading;
+mod secret;
 mod sections;
 mod settings;
 mod store;
@@ -25,7 +26,9 @@ use std::path::Path;
 pub use accounts::SHORTEST_SECRET;
 pub use env::{Env, ProcessEnv};
 pub use files::Files;
+pub use format::duration;
 pub use mistake::{Mistake, Mistakes, Place};
+pub use secret::secret;
 pub use settings::{
     Account, AccountKey, Admin, Config, Cors, FileOrText, LimitOverride, Limits, Models, Protocol, ScopedJwt,
     Server, Store, Tls, Upstream, UpstreamRoute,

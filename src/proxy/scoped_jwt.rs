@@ -1,5 +1,6 @@
 //! `/v1/scoped-jwt`: tokens are made, looked into and taken back, by the keys of their own account.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,13 +77,8 @@ impl Asking<'_> {
             .with_signing(account, &request.key, |key| mint.sign(key));
         let token = match signed {
             None => return Err(Rejection::not_found(NO_SUCH_KEY)),
-            Some(Err(MintError::TooLong)) => {
-                return Err(field(
-                    "body",
-                    "models",
-                    "value_error",
-                    "The token would be longer than 8 KiB",
-                ));
+            Some(Err(error @ (MintError::TooLong | MintError::Version))) => {
+                return Err(field("body", "models", "value_error", error.to_string()));
             }
             Some(token) => token.map_err(Rejection::internal)?,
         };
@@ -146,7 +142,12 @@ fn token(uri: &Uri) -> Result<String, Rejection> {
     }
 }
 
-fn field(place: &str, field: &'static str, kind: &'static str, message: &'static str) -> Rejection {
+fn field(
+    place: &str,
+    field: &'static str,
+    kind: &'static str,
+    message: impl Into<Cow<'static, str>>,
+) -> Rejection {
     let error = FieldError {
         field: field.into(),
         message: message.into(),

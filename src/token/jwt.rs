@@ -105,9 +105,13 @@ impl<'a> Unverified<'a> {
     /// What is claimed, unchecked: for showing it to somebody.
     ///
     /// # Errors
-    /// See [`Claims::read`].
+    /// See [`Claims::read`]; or `sub` is not the account in `kid`.
     pub fn claims(&self) -> Result<Claims, Flaw> {
-        Claims::read(&self.payload)
+        let claims = Claims::read(&self.payload)?;
+        if claims.account != self.account {
+            return Err(Flaw::OtherAccount);
+        }
+        Ok(claims)
     }
 
     /// The token's identity among those of its account, if `claims` are its own.
@@ -141,11 +145,7 @@ impl<'a> Unverified<'a> {
         if !key.verifies(self.signing_input, self.signature) {
             return Err(Flaw::Signature);
         }
-        let claims = self.claims()?;
-        if claims.account != self.account {
-            return Err(Flaw::OtherAccount);
-        }
-        Ok(claims)
+        self.claims()
     }
 
     fn scope(&self, claims: Claims) -> Scope {
