@@ -117,6 +117,9 @@ impl App {
         let store = store::open(&config.store).await?;
         let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
         let keys = Arc::new(keys);
+        if keys.is_empty() {
+            tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
+        }
         let targets = Targets {
             gate: Arc::new(Gate::new(
                 config,

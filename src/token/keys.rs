@@ -92,6 +92,11 @@ impl Keys {
         })
     }
 
+    /// Whether nobody could call.
+    pub fn is_empty(&self) -> bool {
+        self.ring.load().is_empty()
+    }
+
     /// How many verified tokens are remembered.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {

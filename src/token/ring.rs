@@ -188,6 +188,10 @@ impl KeyRing {
         caller
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_digest.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
         self.verified.len()
