@@ -5,9 +5,11 @@
 
 mod reload;
 mod signals;
+mod store;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ use crate::config::Server;
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
+use crate::store::{MasterKeyError, MasterKeyFileError, OpenError};
+use crate::token::{KeyStoreError, Keys};
 use crate::types::{Clock, Peer};
 use crate::upstream::{ConnectError, watch_catalogues};
 
@@ -43,6 +47,8 @@ pub struct App {
     data: Listener,
     admin: Listener,
     readiness: Arc<Readiness>,
+    keys: Arc<Keys>,
+    tasks: Tasks,
     reloader: Reloader,
 }
 
@@ -64,6 +70,24 @@ pub enum StartError {
     /// The connections to the upstream can't be set up.
     #[error(transparent)]
     Upstream(#[from] ConnectError),
+    /// The master key of the store can't be read or made.
+    #[error(transparent)]
+    MasterKeyFile(#[from] MasterKeyFileError),
+    /// The master key of the store is none.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// The store can't be opened.
+    #[error("the store `{}` can't be used", .path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The keys can't be loaded.
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
     /// The metrics can't be registered.
     #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -74,7 +98,7 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(source: Source, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn start(source: Source, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let (config, renewal) = source.split();
         let parts = Parts::new(config, &metrics)?;
@@ -89,10 +113,18 @@ impl App {
         let readiness = Arc::new(Readiness::default());
         let answers = Admin::new(&config.admin, Arc::clone(&metrics), Arc::clone(&readiness));
         let upstreams = Arc::clone(&parts.upstreams);
+        let tasks = Tasks::default();
+        let store = store::open(&config.store).await?;
+        let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
+        let keys = Arc::new(keys);
+        if keys.is_empty() {
+            tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
+        }
         let targets = Targets {
             gate: Arc::new(Gate::new(
                 config,
                 Arc::clone(&upstreams),
+                Arc::clone(&keys),
                 Arc::clone(&metrics),
                 clock,
             )),
@@ -107,6 +139,8 @@ impl App {
             data,
             admin,
             readiness,
+            keys,
+            tasks,
             reloader: Reloader::new(parts, renewal, targets),
         })
     }
@@ -130,8 +164,7 @@ impl App {
     /// operators can watch the drain.
     pub async fn run(self, mut signals: Signals) {
         tracing::info!(data = %self.data_addr(), admin = %self.admin_addr(), version = env!("CARGO_PKG_VERSION"), "listening");
-        let tasks = Tasks::default();
-        let mut reloader = self.reloader;
+        let (tasks, mut reloader) = (self.tasks, self.reloader);
         let Targets {
             gate,
             admin,
@@ -141,13 +174,7 @@ impl App {
             ..
         } = &reloader.targets;
         tasks.in_background(watch_catalogues(upstreams.subscribe(), Arc::clone(metrics)));
-        let idle = Arc::clone(gate);
-        tasks.in_background(async move {
-            loop {
-                tokio::time::sleep(TIDY_EVERY).await;
-                idle.tidy();
-            }
-        });
+        tasks.in_background(tidied(Arc::clone(gate), self.keys));
         let (drain, admin_drain) = (Drain::default(), Drain::default());
         let callers = Callers {
             gate: Arc::clone(gate),
@@ -178,6 +205,17 @@ impl App {
         drain.stop();
         admin_drain.stop();
         tasks.fall().await;
+    }
+}
+
+/// Lets what is no longer needed be forgotten now and then; never ends.
+async fn tidied(gate: Arc<Gate>, keys: Arc<Keys>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        gate.tidy();
+        if let Err(error) = keys.tidy().await {
+            tracing::warn!(%error, "old revocations stay for now");
+        }
     }
 }
 

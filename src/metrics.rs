@@ -77,6 +77,9 @@ metrics! {
     /// Answers that the gate itself made, by code.
     rejections: IntCounterVec =
         "tidegate_rejections_total", ["code"];
+    /// Scoped tokens that were made here, by the account that pays for them.
+    tokens_minted: Series<AccountId, IntCounterVec> =
+        "tidegate_tokens_minted_total", ["account"];
     /// Credentials that were refused, by code.
     auth_failures: IntCounterVec =
         "tidegate_auth_failures_total", ["code"];
@@ -149,6 +152,11 @@ impl Metrics {
     /// A credential was refused with `code`.
     pub fn auth_failed(&self, code: &'static str) {
         self.auth_failures.with_label_values(&[code]).inc();
+    }
+
+    /// A token was made in the name of an account.
+    pub fn token_minted(&self, account: &AccountId) {
+        self.tokens_minted.with(account).inc();
     }
 
     /// An upstream answered with `status`, or gave no answer (0).

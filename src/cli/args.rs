@@ -2,11 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::simulate::SimulateArgs;
+use crate::config::duration;
+use crate::types::{AccountId, KeyName, ModelPattern, Money};
 
 /// A gateway in front of an inference API: scoped tokens, exact limits, metered streams, durable jobs.
 #[derive(Debug, Parser)]
@@ -36,9 +39,9 @@ pub(super) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Sign a scoped token, without a server [not in this version]
+    /// Sign a scoped token, without a server
     Mint(MintArgs),
-    /// Decode a scoped token, and verify it with the key [not in this version]
+    /// Decode a scoped token, and verify it with the key
     Inspect(InspectArgs),
     /// Make, rotate and remove API keys [not in this version]
     Keys(OperatorArgs),
@@ -76,32 +79,44 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Args)]
 pub(super) struct MintArgs {
     /// The account, such as `di:1000000000000`
-    #[arg(long, value_name = "A")]
-    account: String,
+    #[arg(long, value_name = "A", value_parser = AccountId::parse)]
+    pub(super) account: AccountId,
     /// The name of the key that signs
-    #[arg(long, value_name = "N")]
-    key_name: String,
-    /// The key that signs, as `env:VAR`
+    #[arg(long, value_name = "N", value_parser = KeyName::parse)]
+    pub(super) key_name: KeyName,
+    /// The key that signs, as `env:VAR` or `file:PATH`
     #[arg(long, value_name = "env:VAR")]
-    key_secret: String,
-    /// A model that the token may use; may be given again
-    #[arg(long, value_name = "M")]
-    model: Vec<String>,
-    /// How long the token lives
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
-    expires_in: String,
-    /// What it may spend, in USD
-    #[arg(long, value_name = "USD")]
-    spending_limit: Option<String>,
+    pub(super) key_secret: String,
+    /// A model that the token may use, such as `org/name` or `org/*`; may be given again; without it all models
+    #[arg(long, value_name = "M", value_parser = ModelPattern::parse)]
+    pub(super) model: Vec<ModelPattern>,
+    /// How long the token lives, in one of s, m, h, d
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = lifetime)]
+    pub(super) expires_in: Duration,
+    /// What it may spend, in USD; without it all that its key may
+    #[arg(long, value_name = "USD", value_parser = spending_limit, allow_hyphen_values = true)]
+    pub(super) spending_limit: Option<Money>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// The token, with or without `jwt:`
-    token: String,
-    /// The key that signed it, as `env:VAR`
+    pub(super) token: String,
+    /// The key that signed it, as `env:VAR` or `file:PATH`
     #[arg(long, value_name = "env:VAR")]
-    key_secret: Option<String>,
+    pub(super) key_secret: Option<String>,
+}
+
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    let lifetime = duration(text).filter(|lifetime| *lifetime >= Duration::from_secs(1));
+    lifetime.ok_or("expected a second or more, such as `90s`, `1h` or `7d`")
+}
+
+fn spending_limit(text: &str) -> Result<Money, &'static str> {
+    let limit = Money::parse_down(text).ok();
+    limit
+        .filter(|limit| *limit > Money::ZERO)
+        .ok_or("expected dollars above zero, such as `1.00`")
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +189,30 @@ mod tests {
             ("simulate --tokens many", 2),
             ("simulate --nonsense 1", 2),
             ("completions tcsh", 2),
+            ("mint --account a --key-name n", 2),
+            ("mint --account é --key-name n --key-secret env:K", 2),
+            ("mint --account a --key-name n --key-secret env:K --model a//b", 2),
+            (
+                "mint --account a --key-name n --key-secret env:K --expires-in 0s",
+                2,
+            ),
+            (
+                "mint --account a --key-name n --key-secret env:K --expires-in soon",
+                2,
+            ),
+            (
+                "mint --account a --key-name n --key-secret env:K --spending-limit 0",
+                2,
+            ),
+            (
+                "mint --account a --key-name n --key-secret env:K --spending-limit -1",
+                2,
+            ),
+            (
+                "mint --account a --key-name n --key-secret env:K --spending-limit 1e-10",
+                2,
+            ),
+            ("inspect", 2),
         ] {
             let line = ["tidegate"]
                 .into_iter()

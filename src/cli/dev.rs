@@ -14,7 +14,10 @@ use super::args::DevArgs;
 use super::banner::Banner;
 use super::credentials::Credentials;
 use crate::app::{App, Signals, Source};
-use crate::config::{Account, AccountKey, Admin, Config, Env, Limits, Models, ProcessEnv, Server, Upstream};
+use crate::config::{
+    Account, AccountKey, Admin, Config, Env, FileOrText, Limits, Models, ProcessEnv, ScopedJwt, Server,
+    Store, Upstream,
+};
 use crate::simulate::{Knobs, Simulator};
 use crate::types::{AccountId, KeyName, SystemClock};
 
@@ -72,7 +75,7 @@ async fn gate(
     signals: Signals,
 ) -> Result<(), Failure> {
     let source = Source::fixed(config(arguments, credentials, upstream));
-    let app = App::start(source, Arc::new(SystemClock))?;
+    let app = App::start(source, Arc::new(SystemClock)).await?;
     let banner = Banner {
         data: app.data_addr(),
         admin: app.admin_addr(),
@@ -120,6 +123,11 @@ fn config(arguments: &DevArgs, credentials: &Credentials, upstream: Upstream) ->
         upstream,
         limits: Limits::default(),
         models: Models::default(),
+        scoped_jwt: ScopedJwt::default(),
+        store: Store {
+            path: arguments.data.join("tidegate.db"),
+            master_keys: vec![FileOrText::File(arguments.data.join("master.key"))],
+        },
         accounts: account.into_iter().collect(),
     }
 }

@@ -6,7 +6,9 @@ mod args;
 mod banner;
 mod credentials;
 mod dev;
+mod inspect;
 mod log;
+mod mint;
 mod serve;
 mod simulate;
 
@@ -18,6 +20,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::app::StartError;
 use crate::config::{Mistakes, ProcessEnv};
+use crate::token::{Flaw, MintError, SigningKeyError};
 use args::{Arguments, Command};
 
 /// Something failed while running.
@@ -62,8 +65,8 @@ fn run(command: Command) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);
             io::stdout().write_all(&script).map_err(Failure::Output)
         }
-        Command::Mint(_) => Err(Failure::NotInThisVersion("mint")),
-        Command::Inspect(_) => Err(Failure::NotInThisVersion("inspect")),
+        Command::Mint(arguments) => mint::run(arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Keys(_) => Err(Failure::NotInThisVersion("keys")),
         Command::Tokens(_) => Err(Failure::NotInThisVersion("tokens")),
         Command::Jobs(_) => Err(Failure::NotInThisVersion("jobs")),
@@ -108,6 +111,12 @@ enum Failure {
     UpstreamKey(&'static str),
     #[error("the credentials can't be kept")]
     Credentials(#[from] credentials::Unusable),
+    #[error("the key can't be used")]
+    SigningKey(#[from] SigningKeyError),
+    #[error("the token can't be made")]
+    Mint(#[from] MintError),
+    #[error("the token is refused")]
+    Refused(#[from] Flaw),
     #[error("the simulated upstream failed")]
     Simulator(#[source] io::Error),
     #[error("signals can't be listened to")]
@@ -121,9 +130,17 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Filter(_) | Self::NotInThisVersion(_) | Self::UpstreamKey(_) => MISUSED,
+            Self::Config(_)
+            | Self::Filter(_)
+            | Self::NotInThisVersion(_)
+            | Self::UpstreamKey(_)
+            | Self::SigningKey(SigningKeyError::TooShort)
+            | Self::Mint(MintError::Version | MintError::TooLong) => MISUSED,
             Self::Start(_)
             | Self::Credentials(_)
+            | Self::SigningKey(_)
+            | Self::Mint(_)
+            | Self::Refused(_)
             | Self::Simulator(_)
             | Self::Signals(_)
             | Self::Runtime(_)
@@ -135,9 +152,12 @@ impl Failure {
     fn report(&self) {
         match self {
             Self::Config(mistakes) => eprintln!("{mistakes}"),
-            Self::Filter(_) | Self::NotInThisVersion(_) | Self::UpstreamKey(_) => {
-                eprintln!("{}", chain(self))
-            }
+            Self::Filter(_)
+            | Self::NotInThisVersion(_)
+            | Self::UpstreamKey(_)
+            | Self::SigningKey(_)
+            | Self::Mint(_)
+            | Self::Refused(_) => eprintln!("{}", chain(self)),
             Self::Start(_)
             | Self::Credentials(_)
             | Self::Simulator(_)
@@ -171,8 +191,6 @@ mod tests {
     #[test]
     fn a_command_of_a_later_version_says_so_and_ends_with_2() {
         for line in [
-            "tidegate mint --account a --key-name n --key-secret env:K",
-            "tidegate inspect jwt:a.b.c",
             "tidegate keys list",
             "tidegate tokens list",
             "tidegate jobs list",
@@ -180,8 +198,8 @@ mod tests {
         ] {
             assert_eq!(exit_code_of(line), MISUSED, "{line}");
         }
-        let said = chain(&Failure::NotInThisVersion("mint"));
-        assert_eq!(said, "`tidegate mint` is not in this version");
+        let said = chain(&Failure::NotInThisVersion("keys"));
+        assert_eq!(said, "`tidegate keys` is not in this version");
     }
 
     #[test]

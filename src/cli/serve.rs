@@ -17,7 +17,8 @@ pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
     let path = file.to_owned();
     let source = Source::new(move || Config::load(&path, &ProcessEnv))?;
     let signals = Signals::install().map_err(Failure::Signals)?;
-    App::start(source, Arc::new(SystemClock))?.run(signals).await;
+    let app = App::start(source, Arc::new(SystemClock)).await?;
+    app.run(signals).await;
     Ok(())
 }
 

@@ -12,7 +12,6 @@ pub(super) fn check(config: &Config, reading: &Reading<'_>) {
     check_listeners(config, reading);
     check_upstream(config, reading);
     check_aliases(config, reading);
-    check_accounts(config, reading);
 }
 
 fn check_listeners(config: &Config, reading: &Reading<'_>) {
@@ -56,12 +55,5 @@ fn check_aliases(config: &Config, reading: &Reading<'_>) {
             let message = format!("leads to `{served}`, which is an alias too; name the model that serves");
             reading.mistake(key, message);
         }
-    }
-}
-
-fn check_accounts(config: &Config, reading: &Reading<'_>) {
-    if config.accounts.iter().all(|account| account.keys.is_empty()) && !reading.is_mistaken("account") {
-        let message = "nobody could call; expected at least one `[[account]]` with an `[[account.key]]`";
-        reading.mistake("account", message);
     }
 }

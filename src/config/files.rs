@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::types::sha256;
 
 /// The files of one reading and what stood in them: a digest of each one's contents.
 ///
@@ -45,12 +45,6 @@ impl Files {
     pub(super) fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    out
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use http::Uri;
 /// The longest duration that is taken: ten years. Timers beyond it gain nobody anything and overflow clocks.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-/// Reads a whole number and one of `ms s m h d`, such as `10s`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// Reads a whole number and one of `ms s m h d`, such as `10s`; at most ten years.
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let millis = match unit {
         "ms" => 1,

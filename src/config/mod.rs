@@ -14,8 +14,10 @@ mod node;
 mod pem;
 mod reader;
 mod reading;
+mod secret;
 mod sections;
 mod settings;
+mod store;
 mod unbuilt;
 
 use std::io::ErrorKind;
@@ -24,10 +26,12 @@ use std::path::Path;
 pub use accounts::SHORTEST_SECRET;
 pub use env::{Env, ProcessEnv};
 pub use files::Files;
+pub use format::duration;
 pub use mistake::{Mistake, Mistakes, Place};
+pub use secret::secret;
 pub use settings::{
-    Account, AccountKey, Admin, Config, Cors, LimitOverride, Limits, Models, Pem, Protocol, Server, Tls,
-    Upstream, UpstreamRoute,
+    Account, AccountKey, Admin, Config, Cors, FileOrText, LimitOverride, Limits, Models, Protocol, ScopedJwt,
+    Server, Store, Tls, Upstream, UpstreamRoute,
 };
 
 use reader::Section;
@@ -72,12 +76,19 @@ impl Config {
     /// # Errors
     /// Every key that takes a restart.
     pub fn check_change(&self, new: &Self) -> Result<(), Mistakes> {
-        let (old, new) = (&self.server, &new.server);
-        let addresses = [
-            ("server.listen", old.listen == new.listen),
-            ("server.admin_listen", old.admin_listen == new.admin_listen),
+        let keys = [
+            ("server.listen", self.server.listen == new.server.listen),
+            (
+                "server.admin_listen",
+                self.server.admin_listen == new.server.admin_listen,
+            ),
+            ("store.url", self.store.path == new.store.path),
+            (
+                "store.master_key",
+                self.store.master_keys == new.store.master_keys,
+            ),
         ];
-        let mistakes: Vec<Mistake> = addresses
+        let mistakes: Vec<Mistake> = keys
             .into_iter()
             .filter(|(_, same)| !same)
             .map(|(key, _)| Mistake {

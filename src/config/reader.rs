@@ -187,6 +187,22 @@ impl<'a> Section<'a> {
         Some(Sourced { text, file })
     }
 
+    /// The file of a `file:PATH`, which is not read; `None` and still there if it is anything else.
+    pub(super) fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let value = self.table.get(name).map(|node| &node.value);
+        let Some(Value::Text(text) | Value::Raw(text)) = value else {
+            return None;
+        };
+        let path = self.path(text.strip_prefix("file:")?);
+        self.literal(name);
+        Some(path)
+    }
+
+    /// A path of the configuration, which is relative to the file's folder.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.reading.path(path)
+    }
+
     /// A string as it stands, with nothing followed.
     pub(super) fn literal(&mut self, name: &str) -> Option<String> {
         let value = self.take(name)?.value;

@@ -12,7 +12,10 @@ use super::limits;
 use super::node::Value;
 use super::pem;
 use super::reader::Section;
-use super::settings::{Admin, Config, Cors, Models, Pem, Protocol, Server, Tls, Upstream, UpstreamRoute};
+use super::settings::{
+    Admin, Config, Cors, FileOrText, Models, Protocol, Server, Tls, Upstream, UpstreamRoute,
+};
+use super::store;
 use crate::types::{ModelName, ModelPattern};
 
 /// The upstream where none is named.
@@ -41,6 +44,12 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
     let upstream = root.section("upstream").map(upstream).unwrap_or_else(default);
     let limits = root.section("limits").map(limits::read).unwrap_or_default();
     let models = root.section("models").map(models).unwrap_or_default();
+    let scoped_jwt = root
+        .section("scoped_jwt")
+        .map(store::scoped_jwt)
+        .unwrap_or_default();
+    let store = root.section("store").map(store::read);
+    let store = store.unwrap_or_else(|| store::default(&root));
     let accounts = accounts::read(root.sections("account"));
     root.finish();
     Config {
@@ -49,6 +58,8 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
         upstream,
         limits,
         models,
+        scoped_jwt,
+        store,
         accounts,
     }
 }
@@ -128,7 +139,7 @@ fn tls(mut section: Section<'_>) -> Option<Tls> {
     })
 }
 
-fn authorities(section: &mut Section<'_>, name: &str) -> Option<Pem> {
+fn authorities(section: &mut Section<'_>, name: &str) -> Option<FileOrText> {
     pem_of(section, name, pem::authorities).map(|(pem, ())| pem)
 }
 
@@ -137,14 +148,14 @@ fn pem_of<T>(
     section: &mut Section<'_>,
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
-) -> Option<(Pem, T)> {
+) -> Option<(FileOrText, T)> {
     let sourced = section.sourced(name)?;
     match parse(&sourced.text) {
         Ok(parsed) => {
             let text = sourced.text;
             let pem = sourced
                 .file
-                .map_or_else(|| Pem::Text(SecretString::from(text)), Pem::File);
+                .map_or_else(|| FileOrText::Text(SecretString::from(text)), FileOrText::File);
             Some((pem, parsed))
         }
         Err(wrong) => {

@@ -12,6 +12,7 @@ use crate::types::{AccountId, KeyName, ModelName, ModelPattern};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything, after all checks.
 #[derive(Debug, Clone)]
@@ -26,8 +27,41 @@ pub struct Config {
     pub limits: Limits,
     /// What is known of models.
     pub models: Models,
+    /// How long tokens live.
+    pub scoped_jwt: ScopedJwt,
+    /// Where lasts what must last.
+    pub store: Store,
     /// The customers and their keys.
     pub accounts: Vec<Account>,
+}
+
+/// `[scoped_jwt]`: how long tokens live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopedJwt {
+    /// The longest life of a token, from now to its `exp`.
+    pub max_lifetime: Duration,
+    /// The same for tokens without a `jti`.
+    pub max_self_signed_lifetime: Duration,
+}
+
+/// 365 days, and 7 days without a `jti`.
+impl Default for ScopedJwt {
+    fn default() -> Self {
+        Self {
+            max_lifetime: 365 * DAY,
+            max_self_signed_lifetime: 7 * DAY,
+        }
+    }
+}
+
+/// `[store]`: where lasts what must last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// The file of the SQLite database; it and its folder are made where they are missing.
+    pub path: PathBuf,
+    /// The keys that seal secrets at rest, 32 bytes in base64 each: the first seals, all open. A file that stands alone is
+    /// made where it is missing.
+    pub master_keys: Vec<FileOrText>,
 }
 
 /// `[server]`: the sockets that clients and operators connect to.
@@ -98,23 +132,23 @@ pub struct Cors {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// The certificate chain, leaf first.
-    pub cert: Pem,
+    pub cert: FileOrText,
     /// Its private key.
-    pub key: Pem,
+    pub key: FileOrText,
     /// Present: clients must show a certificate that one of these signed.
-    pub client_ca: Option<Pem>,
+    pub client_ca: Option<FileOrText>,
 }
 
-/// PEM text, or the file that has it and is read again when it changes.
+/// A text, or the file that has it and is read again when needed.
 #[derive(Debug, Clone)]
-pub enum Pem {
+pub enum FileOrText {
     /// A file.
     File(PathBuf),
     /// The text itself.
     Text(SecretString),
 }
 
-impl PartialEq for Pem {
+impl PartialEq for FileOrText {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::File(one), Self::File(other)) => one == other,
@@ -124,7 +158,7 @@ impl PartialEq for Pem {
     }
 }
 
-impl Eq for Pem {}
+impl Eq for FileOrText {}
 
 /// `[admin]`: who may use the admin listener.
 #[derive(Debug, Clone, Default)]
@@ -141,7 +175,7 @@ pub struct Upstream {
     /// The gate's own key there; absent sends none.
     pub api_key: Option<SecretString>,
     /// Extra certificate authorities to trust.
-    pub ca: Option<Pem>,
+    pub ca: Option<FileOrText>,
     /// The longest time to connect, TLS included.
     pub connect_timeout: Duration,
     /// The longest wait for the response head.

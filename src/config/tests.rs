@@ -204,15 +204,6 @@ fn a_file_that_is_no_toml_is_one_mistake_with_its_line() {
 }
 
 #[test]
-fn a_file_without_a_key_is_refused_since_nobody_could_call() {
-    for text in ["", "[[account]]\nid = \"di:1\"\n"] {
-        let found = mistakes(text, &env([]));
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("account"), "{found:?}");
-    }
-}
-
-#[test]
 fn a_variable_overrides_a_key_whatever_its_case() {
     let env = env([
         ("TIDEGATE__SERVER__LISTEN", "127.0.0.1:7"),

@@ -14,8 +14,6 @@ const MAX_INTEGER: usize = 1_000_000_000;
 const SHARED_LIMITS: &str = "limits over a fleet";
 const SPENDING_LIMITS: &str = "spending limits";
 const PRICES: &str = "prices";
-const SCOPED_TOKENS: &str = "scoped tokens";
-const STORES: &str = "stores";
 const WEBHOOKS: &str = "jobs and webhooks";
 const TRACES: &str = "traces";
 const SIGN_INS: &str = "sign-ins with OpenID Connect";
@@ -26,7 +24,6 @@ const USAGE: &str = "settings of the usage in streams";
 enum Kind {
     Text,
     Texts,
-    TextOrTexts,
     Boolean,
     Integer,
     Number,
@@ -112,30 +109,6 @@ const UNBUILT: &[Row] = &[
         Kind::Integer,
         "16384",
         SPENDING_LIMITS,
-    ),
-    row(
-        "scoped_jwt.max_lifetime",
-        Kind::Duration,
-        r#""365d""#,
-        SCOPED_TOKENS,
-    ),
-    row(
-        "scoped_jwt.max_self_signed_lifetime",
-        Kind::Duration,
-        r#""7d""#,
-        SCOPED_TOKENS,
-    ),
-    row(
-        "store.url",
-        Kind::Text,
-        r#""sqlite:tidegate-data/tidegate.db""#,
-        STORES,
-    ),
-    row(
-        "store.master_key",
-        Kind::TextOrTexts,
-        r#""file:tidegate-data/master.key""#,
-        STORES,
     ),
     row("webhooks.workers", Kind::Integer, "64", WEBHOOKS),
     row("webhooks.timeout", Kind::Duration, r#""15s""#, WEBHOOKS),
@@ -242,8 +215,7 @@ pub(super) fn keys() -> impl Iterator<Item = (&'static str, &'static str, bool)>
 /// Notes what is wrong with a value. What plain text refers to is not followed: it is refused anyway.
 fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
     match kind {
-        Kind::TextOrTexts if section.is_list(name) => drop(section.texts(name)),
-        Kind::Text | Kind::TextOrTexts => drop(section.literal(name)),
+        Kind::Text => drop(section.literal(name)),
         Kind::Texts => drop(section.texts(name)),
         Kind::Boolean => drop(section.boolean(name)),
         Kind::Integer => drop(section.integer(name, 0..=MAX_INTEGER)),

@@ -2,6 +2,7 @@
 //! edited, and what an answer says of its own use.
 
 mod call;
+mod catalogue;
 mod counts;
 mod decode;
 mod delimiters;
@@ -23,6 +24,7 @@ mod unhurried;
 mod usage;
 
 pub use call::{Asked, Call, CallError, ReadLimits};
+pub use catalogue::listed;
 pub use family::Family;
 pub use json::{JsonError, JsonObject};
 pub use multipart::{Form, FormError};

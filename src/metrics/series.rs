@@ -125,7 +125,7 @@ impl Labels for (Arc<str>, u16) {
 }
 
 /// All statuses that are not told apart.
-const ANY_STATUS: u16 = 0;
+const ANY_STATUS: u16 = u16::MAX;
 
 fn status_value(status: u16) -> String {
     match status {
@@ -141,6 +141,16 @@ impl Labels for (AccountId, ModelLabel) {
 
     fn folded(&self) -> Self {
         (AccountId::other(), ModelLabel::other())
+    }
+}
+
+impl Labels for AccountId {
+    fn values(&self) -> Vec<String> {
+        vec![self.as_str().to_owned()]
+    }
+
+    fn folded(&self) -> Self {
+        Self::other()
     }
 }
 

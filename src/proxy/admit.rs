@@ -1,5 +1,7 @@
 //! May this call go? Nothing goes upstream that was not let in here.
 
+use std::collections::HashMap;
+
 use http::HeaderMap;
 
 use super::reject::Rejection;
@@ -15,15 +17,16 @@ const X_TIDEGATE_WEBHOOK: &str = "x-tidegate-webhook";
 /// Checks what the head alone decides: whether `caller` may use `route` at all, and whether this version can.
 ///
 /// # Errors
-/// `unknown_route` for the upstream's account routes, unless the account manages; `not_in_this_version` for what waits
+/// `route_not_allowed` for a token on a route that is not for tokens; `unknown_route` for the upstream's account routes,
+/// unless the account manages; `not_in_this_version` for what waits
 /// for its feature.
 pub(super) fn route(caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Rejection> {
     let surface = route.surface();
+    if caller.scope.is_some() && matches!(surface, Surface::Management | Surface::ScopedJwt) {
+        return Err(Rejection::route_not_allowed());
+    }
     if surface == Surface::Management && !caller.management {
         return Err(Rejection::unknown_route());
-    }
-    if surface == Surface::ScopedJwt {
-        return Err(Rejection::not_in_this_version("scoped tokens are"));
     }
     if surface == Surface::Jobs {
         return Err(Rejection::not_in_this_version("jobs are"));
@@ -43,6 +46,27 @@ pub(super) fn call(call: &Call) -> Result<(), Rejection> {
         return Err(Rejection::not_in_this_version("webhooks are"));
     }
     Ok(())
+}
+
+/// Checks that `caller` may call every model that `call` names. A token must name the model asked for, or the one that
+/// an alias makes serve it.
+///
+/// # Errors
+/// `model_not_allowed`.
+pub(super) fn models(
+    caller: &Caller,
+    call: &Call,
+    aliases: &HashMap<ModelName, ModelName>,
+) -> Result<(), Rejection> {
+    let Some(scope) = &caller.scope else { return Ok(()) };
+    let allowed = |model: &ModelName| {
+        let served = aliases.get(model.base());
+        scope.allows(model) || served.is_some_and(|served| scope.allows(served))
+    };
+    match call.models().iter().find(|model| !allowed(model)) {
+        Some(foreign) => Err(Rejection::model_not_allowed(foreign)),
+        None => Ok(()),
+    }
 }
 
 /// Lets a call in under the limits of its model, the first where it names several, or says why not. A call that names

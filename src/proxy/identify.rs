@@ -6,10 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::reject::Rejection;
-use crate::token::{Caller, KeyRing};
-
-/// The prefix of a scoped token.
-const TOKEN_PREFIX: &[u8] = b"jwt:";
+use crate::token::{Caller, Keys, PREFIX};
 
 /// The headers that may carry a credential; none of them ever goes upstream.
 pub(super) const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "xi-api-key", "x-api-key"];
@@ -20,13 +17,15 @@ pub(super) const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "xi-api-key",
 /// could each take another one.
 ///
 /// # Errors
-/// `missing_credentials` or `invalid_credentials`; which part of a credential was wrong is not told.
-pub(super) fn identify(headers: &HeaderMap, keys: &KeyRing) -> Result<Arc<Caller>, Rejection> {
+/// `missing_credentials` or `invalid_credentials`; which part of a credential was wrong is not told. `token_expired` or
+/// `token_revoked` for a genuine token.
+pub(super) fn identify(headers: &HeaderMap, keys: &Keys) -> Result<Arc<Caller>, Rejection> {
     let credential = credential(headers)?;
-    if credential.starts_with(TOKEN_PREFIX) {
-        return Err(Rejection::invalid_credentials(
-            "scoped tokens are not in this version",
-        ));
+    if let Some(token) = credential.strip_prefix(PREFIX.as_bytes()) {
+        return keys.verify(token).map_err(|refused| {
+            tracing::debug!(%refused, "a scoped token was refused");
+            Rejection::refused_token(&refused)
+        });
     }
     keys.find(credential)
         .ok_or_else(|| Rejection::invalid_credentials("the API key is not known here"))
@@ -70,9 +69,10 @@ fn bearer(value: &[u8]) -> Result<&[u8], Rejection> {
 mod tests {
     use super::*;
     use crate::config::{Account, AccountKey};
+    use crate::token::tests::keys::keys_of;
     use crate::types::{AccountId, KeyName};
 
-    fn outcome(headers: &[(&'static str, &str)]) -> Result<String, &'static str> {
+    async fn outcome(headers: &[(&'static str, &str)]) -> Result<String, &'static str> {
         let keys = ["first-key-secret", "other-key-secret"].map(|secret| AccountKey {
             name: KeyName::parse(secret.split('-').next().unwrap()).unwrap(),
             secret: secret.into(),
@@ -87,14 +87,14 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let found = identify(&map, &KeyRing::new(&[account]));
+        let found = identify(&map, &keys_of(vec![account]).await);
         found
             .map(|caller| caller.key.as_str().to_owned())
             .map_err(|rejection| rejection.code().as_str())
     }
 
-    #[test]
-    fn a_key_is_taken_from_each_of_the_three_headers() {
+    #[tokio::test]
+    async fn a_key_is_taken_from_each_of_the_three_headers() {
         for header in [
             ("authorization", "Bearer first-key-secret"),
             ("authorization", "bearer first-key-secret"),
@@ -102,39 +102,41 @@ mod tests {
             ("x-api-key", "first-key-secret"),
             ("xi-api-key", "first-key-secret"),
         ] {
-            assert_eq!(outcome(&[header]).as_deref(), Ok("first"), "{header:?}");
+            assert_eq!(outcome(&[header]).await.as_deref(), Ok("first"), "{header:?}");
         }
     }
 
-    #[test]
-    fn the_same_credential_twice_is_one_and_two_that_differ_are_none() {
+    #[tokio::test]
+    async fn the_same_credential_twice_is_one_and_two_that_differ_are_none() {
         let bearer = ("authorization", "Bearer first-key-secret");
         assert_eq!(
-            outcome(&[bearer, ("x-api-key", "first-key-secret")]).as_deref(),
+            outcome(&[bearer, ("x-api-key", "first-key-secret")])
+                .await
+                .as_deref(),
             Ok("first")
         );
-        assert_eq!(outcome(&[bearer, bearer]).as_deref(), Ok("first"));
+        assert_eq!(outcome(&[bearer, bearer]).await.as_deref(), Ok("first"));
         for other in ["other-key-secret", "nonsense", ""] {
             assert_eq!(
-                outcome(&[bearer, ("x-api-key", other)]),
+                outcome(&[bearer, ("x-api-key", other)]).await,
                 Err("invalid_credentials"),
                 "{other}"
             );
             assert_eq!(
-                outcome(&[bearer, ("xi-api-key", other)]),
+                outcome(&[bearer, ("xi-api-key", other)]).await,
                 Err("invalid_credentials"),
                 "{other}"
             );
         }
         let second = ("authorization", "Bearer other-key-secret");
-        assert_eq!(outcome(&[bearer, second]), Err("invalid_credentials"));
+        assert_eq!(outcome(&[bearer, second]).await, Err("invalid_credentials"));
     }
 
-    #[test]
-    fn nothing_and_nonsense_are_told_apart() {
-        assert_eq!(outcome(&[]), Err("missing_credentials"));
+    #[tokio::test]
+    async fn nothing_and_nonsense_are_told_apart() {
+        assert_eq!(outcome(&[]).await, Err("missing_credentials"));
         assert_eq!(
-            outcome(&[("authorization", "Bearer ")]),
+            outcome(&[("authorization", "Bearer ")]).await,
             Err("missing_credentials")
         );
         for bad in [
@@ -144,7 +146,7 @@ mod tests {
             "Bearer jwt:a.b.c",
         ] {
             assert_eq!(
-                outcome(&[("authorization", bad)]),
+                outcome(&[("authorization", bad)]).await,
                 Err("invalid_credentials"),
                 "{bad}"
             );

@@ -8,6 +8,7 @@
 //! answer. What must happen then hangs on values that fall with them.
 
 mod admit;
+mod catalogue;
 mod forward;
 mod head;
 mod identify;
@@ -15,16 +16,19 @@ mod meter;
 mod own_time;
 mod rate_limit;
 mod reject;
+mod scoped_jwt;
 mod settle;
 mod trace;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::body::Body;
@@ -32,7 +36,7 @@ use crate::config::{Config, Server};
 use crate::dialect::{Call, Family, ReadLimits, Route, Surface};
 use crate::limit::{Admitted, Limits};
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::token::KeyRing;
+use crate::token::{Caller, Keys};
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
 
@@ -44,6 +48,7 @@ use trace::Trace;
 #[derive(Debug)]
 pub struct Gate {
     live: ArcSwap<Live>,
+    keys: Arc<Keys>,
     limits: Limits,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -53,7 +58,6 @@ pub struct Gate {
 #[derive(Debug)]
 struct Live {
     settings: Server,
-    keys: KeyRing,
     aliases: HashMap<ModelName, ModelName>,
     upstreams: Arc<Upstreams>,
 }
@@ -62,7 +66,6 @@ impl Live {
     fn new(config: &Config, upstreams: Arc<Upstreams>) -> Self {
         Self {
             settings: config.server.clone(),
-            keys: KeyRing::new(&config.accounts),
             aliases: config.models.alias.clone(),
             upstreams,
         }
@@ -82,11 +85,13 @@ impl Gate {
     pub fn new(
         config: &Config,
         upstreams: Arc<Upstreams>,
+        keys: Arc<Keys>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             live: ArcSwap::from_pointee(Live::new(config, upstreams)),
+            keys,
             limits: Limits::new(&config.limits, &metrics),
             metrics,
             clock,
@@ -96,6 +101,7 @@ impl Gate {
     /// Puts other settings in force for the calls that begin from now on; what is in use of the limits stays counted.
     pub fn reload(&self, config: &Config, upstreams: Arc<Upstreams>) {
         self.live.store(Arc::new(Live::new(config, upstreams)));
+        self.keys.reload(config);
         self.limits.change(&config.limits);
     }
 
@@ -158,16 +164,19 @@ impl Gate {
         let (mut parts, body) = request.into_parts();
         head::check(&parts, &live.settings)?;
         head::name_host(&mut parts);
-        let caller = identify::identify(&parts.headers, &live.keys)
+        let caller = identify::identify(&parts.headers, &self.keys)
             .inspect_err(|rejection| self.metrics.auth_failed(rejection.code().as_str()))?;
         record.identified(&caller);
         let route = Route::of(&parts.method, &parts.uri)?;
         record.surface(route.surface());
         admit::route(&caller, &route, &parts.headers)?;
-        if route.surface() == Surface::RateLimit {
-            record.status(StatusCode::OK.as_u16());
+        if matches!(route.surface(), Surface::RateLimit | Surface::ScopedJwt) {
+            // Boxed, so that other calls do not carry what it takes.
+            let idle = live.settings.body_idle_timeout;
+            let answer = Box::pin(self.own(route.surface(), (parts, body), &caller, idle)).await?;
+            record.status(answer.status().as_u16());
             record.settle(Outcome::Completed);
-            return Ok(rate_limit::answer(&caller, &self.limits));
+            return Ok(answer);
         }
         let admitting = async {
             let call = Call::read(route, parts, body, live.read_limits()).await?;
@@ -175,13 +184,38 @@ impl Gate {
                 record.model(model);
             }
             admit::call(&call)?;
+            admit::models(&caller, &call, &live.aliases)?;
             let call = call.serve_aliases(&live.aliases);
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
             Ok::<_, Rejection>((call, admitted))
         };
         let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, admitting).await?;
-        self.answer((call, admitted), visit).await
+        let is_catalogue = call.route().surface() == Surface::Catalogue;
+        let answer = self.answer((call, admitted), visit).await?;
+        match &caller.scope {
+            Some(scope) if is_catalogue => Box::pin(catalogue::seen_by(scope, answer)).await,
+            Some(_) | None => Ok(answer),
+        }
+    }
+
+    /// Answers what the gate itself knows.
+    async fn own(
+        &self,
+        surface: Surface,
+        (parts, body): (Parts, Incoming),
+        caller: &Caller,
+        idle: Duration,
+    ) -> Result<Response<Body>, Rejection> {
+        if surface == Surface::RateLimit {
+            return Ok(rate_limit::answer(caller, &self.limits));
+        }
+        let asking = scoped_jwt::Asking {
+            caller,
+            keys: &self.keys,
+            metrics: &self.metrics,
+        };
+        scoped_jwt::answer(&parts.method, &parts.uri, body, idle, asking).await
     }
 
     /// Sends a call that was let in, and hands its answer to the meter.

@@ -3,181 +3,24 @@
 //! This is the only place that knows which status a refusal has. The code is one word with three uses: in the
 //! JSON body, in the header `x-tidegate-error` and as the label of `tidegate_rejections_total`.
 
+mod code;
+
 use std::borrow::Cow;
 
+use http::Response;
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::{self, Body, BoxError, ReadError};
 use crate::dialect::{CallError, Family, FormError, JsonError, RouteError};
-use crate::metrics::Outcome;
+use crate::token::{FieldError, Refused};
+use crate::types::ModelName;
 use crate::upstream::SendError;
+
+pub use code::Code;
 
 /// Set on every answer that the gate itself makes, and on none other.
 pub(super) const X_TIDEGATE_ERROR: HeaderName = HeaderName::from_static("x-tidegate-error");
-
-/// Why the gate refuses, as one word for machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// No credential was shown.
-    MissingCredentials,
-    /// The credential is not known, or two differ.
-    InvalidCredentials,
-    /// The body is not what this route takes.
-    InvalidBody,
-    /// A key that decides something stands twice in the body.
-    DuplicateField,
-    /// The call names no model.
-    MissingModel,
-    /// A header is not what it must be.
-    InvalidHeader,
-    /// There is no such route.
-    UnknownRoute,
-    /// The route exists, the method does not.
-    MethodNotAllowed,
-    /// The body is longer than allowed.
-    BodyTooLarge,
-    /// The body is compressed.
-    UnsupportedEncoding,
-    /// The head is longer than allowed.
-    HeadTooLarge,
-    /// As many calls are in flight as may be.
-    RateLimited,
-    /// The requests of this minute are used up.
-    TooManyRequests,
-    /// The tokens of the last minute are over the limit.
-    TooManyTokens,
-    /// No connection to the upstream: it has seen nothing.
-    UpstreamUnreachable,
-    /// What the upstream sent is no answer.
-    UpstreamInvalid,
-    /// The upstream did not answer in time.
-    UpstreamTimeout,
-    /// The gate is about to stop.
-    Draining,
-    /// The contract has it, this version does not.
-    NotInThisVersion,
-    /// The gate itself is at fault.
-    Internal,
-}
-
-impl Code {
-    /// Every code, in the order of the table in the README.
-    pub const ALL: [Self; 20] = [
-        Self::MissingCredentials,
-        Self::InvalidCredentials,
-        Self::InvalidBody,
-        Self::DuplicateField,
-        Self::MissingModel,
-        Self::InvalidHeader,
-        Self::UnknownRoute,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::UnsupportedEncoding,
-        Self::HeadTooLarge,
-        Self::RateLimited,
-        Self::TooManyRequests,
-        Self::TooManyTokens,
-        Self::UpstreamUnreachable,
-        Self::UpstreamInvalid,
-        Self::UpstreamTimeout,
-        Self::Draining,
-        Self::NotInThisVersion,
-        Self::Internal,
-    ];
-
-    /// The code as it stands in bodies, headers and labels.
-    pub fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The status of the answer.
-    pub fn status(self) -> StatusCode {
-        self.row().1
-    }
-
-    /// How a call ended that got this answer.
-    pub(super) fn outcome(self) -> Outcome {
-        match self {
-            Self::UpstreamUnreachable | Self::UpstreamInvalid => Outcome::UpstreamFailed,
-            Self::UpstreamTimeout => Outcome::TimedOut,
-            Self::MissingCredentials
-            | Self::InvalidCredentials
-            | Self::InvalidBody
-            | Self::DuplicateField
-            | Self::MissingModel
-            | Self::InvalidHeader
-            | Self::UnknownRoute
-            | Self::MethodNotAllowed
-            | Self::BodyTooLarge
-            | Self::UnsupportedEncoding
-            | Self::HeadTooLarge
-            | Self::RateLimited
-            | Self::TooManyRequests
-            | Self::TooManyTokens
-            | Self::Draining
-            | Self::NotInThisVersion
-            | Self::Internal => Outcome::Rejected,
-        }
-    }
-
-    /// The `type` of an error in OpenAI's family.
-    fn openai_type(self) -> &'static str {
-        match self.status() {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    /// The `type` of an error in Anthropic's family.
-    fn anthropic_type(self) -> &'static str {
-        match self.status() {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::NOT_FOUND => "not_found_error",
-            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            StatusCode::GATEWAY_TIMEOUT => "timeout_error",
-            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
-            status if status.is_server_error() => "api_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    /// Code, status and, where trying again soon can help, after how many seconds if the refusal knows no better.
-    fn row(self) -> (&'static str, StatusCode, Option<u32>) {
-        match self {
-            Self::MissingCredentials => ("missing_credentials", StatusCode::UNAUTHORIZED, None),
-            Self::InvalidCredentials => ("invalid_credentials", StatusCode::UNAUTHORIZED, None),
-            Self::InvalidBody => ("invalid_body", StatusCode::BAD_REQUEST, None),
-            Self::DuplicateField => ("duplicate_field", StatusCode::BAD_REQUEST, None),
-            Self::MissingModel => ("missing_model", StatusCode::BAD_REQUEST, None),
-            Self::InvalidHeader => ("invalid_header", StatusCode::BAD_REQUEST, None),
-            Self::UnknownRoute => ("unknown_route", StatusCode::NOT_FOUND, None),
-            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
-            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, None),
-            Self::UnsupportedEncoding => ("unsupported_encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, None),
-            Self::HeadTooLarge => (
-                "head_too_large",
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                None,
-            ),
-            Self::RateLimited => ("rate_limited", StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            Self::TooManyRequests => ("too_many_requests", StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            Self::TooManyTokens => ("too_many_tokens", StatusCode::TOO_MANY_REQUESTS, Some(1)),
-            Self::UpstreamUnreachable => ("upstream_unreachable", StatusCode::BAD_GATEWAY, None),
-            Self::UpstreamInvalid => ("upstream_invalid", StatusCode::BAD_GATEWAY, None),
-            Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, None),
-            Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE, Some(1)),
-            Self::NotInThisVersion => ("not_in_this_version", StatusCode::NOT_IMPLEMENTED, None),
-            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, None),
-        }
-    }
-}
 
 /// A refusal: what the client is told, and what only the log is told.
 #[derive(Debug)]
@@ -186,6 +29,8 @@ pub struct Rejection {
     message: Cow<'static, str>,
     allow: Option<&'static str>,
     retry_after: Option<u32>,
+    /// What is wrong with which fields, in the upstream's form.
+    fields: Option<Value>,
     detail: Option<BoxError>,
 }
 
@@ -196,6 +41,7 @@ impl Rejection {
             message: message.into(),
             allow: None,
             retry_after: code.row().2,
+            fields: None,
             detail: None,
         }
     }
@@ -214,6 +60,65 @@ impl Rejection {
 
     pub(super) fn invalid_credentials(message: &'static str) -> Self {
         Self::new(Code::InvalidCredentials, message)
+    }
+
+    /// Why a token is refused: what is wrong with one that is not genuine is not told.
+    pub(super) fn refused_token(refused: &Refused) -> Self {
+        match refused {
+            Refused::Invalid(_) => Self::invalid_credentials("the token is not valid here"),
+            Refused::Expired => Self::new(
+                Code::TokenExpired,
+                "the token has expired: ask whoever gave it to you for a new one",
+            ),
+            Refused::Revoked => Self::new(
+                Code::TokenRevoked,
+                "the token was revoked by whoever gave it out: trying again can't help",
+            ),
+        }
+    }
+
+    pub(super) fn model_not_allowed(model: &ModelName) -> Self {
+        Self::new(
+            Code::ModelNotAllowed,
+            format!("this token is not for the model `{model}`: trying again can't help"),
+        )
+    }
+
+    pub(super) fn route_not_allowed() -> Self {
+        Self::new(
+            Code::RouteNotAllowed,
+            "a scoped token may not use this route: it takes an API key",
+        )
+    }
+
+    pub(super) fn not_found(message: &'static str) -> Self {
+        Self::new(Code::NotFound, message)
+    }
+
+    pub(super) fn invalid_body(message: String) -> Self {
+        Self::new(Code::InvalidBody, message)
+    }
+
+    pub(super) fn duplicate_field(message: String) -> Self {
+        Self::new(Code::DuplicateField, message)
+    }
+
+    /// Fields in `place` (`body`, `query`) are wrong; the body of the answer is what the upstream's validation says.
+    pub(super) fn invalid_request(place: &str, errors: &[FieldError]) -> Self {
+        let errors = errors
+            .iter()
+            .map(|error| json!({"loc": [place, error.field], "msg": error.message, "type": error.kind}));
+        let mut rejection = Self::new(Code::InvalidRequest, "fields are wrong");
+        rejection.fields = Some(json!({"detail": errors.collect::<Vec<_>>()}));
+        rejection
+    }
+
+    pub(super) fn ledger_unavailable(detail: impl Into<BoxError>) -> Self {
+        Self::new(
+            Code::LedgerUnavailable,
+            "what must last can't be written at the moment: try again",
+        )
+        .because(detail)
     }
 
     pub(super) fn invalid_header(message: &'static str) -> Self {
@@ -296,6 +201,7 @@ impl Rejection {
                 json!({"type": "error", "error": {"type": self.code.anthropic_type(), "message": message}})
             }
         };
+        let value = self.fields.unwrap_or(value);
         let mut response = body::json(self.code.status(), &value);
         let headers = response.headers_mut();
         headers.insert(X_TIDEGATE_ERROR, HeaderValue::from_static(code));

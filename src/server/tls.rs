@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 
-use crate::config::{Pem, Tls};
+use crate::config::{FileOrText, Tls};
 
 /// Why TLS can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +129,10 @@ impl Texts {
     }
 }
 
-fn text(pem: &Pem) -> Result<Vec<u8>, TlsError> {
+fn text(pem: &FileOrText) -> Result<Vec<u8>, TlsError> {
     match pem {
-        Pem::Text(text) => Ok(text.expose_secret().as_bytes().to_vec()),
-        Pem::File(path) => std::fs::read(path).map_err(|source| TlsError::Read {
+        FileOrText::Text(text) => Ok(text.expose_secret().as_bytes().to_vec()),
+        FileOrText::File(path) => std::fs::read(path).map_err(|source| TlsError::Read {
             path: path.clone(),
             source,
         }),

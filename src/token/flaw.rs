@@ -14,6 +14,8 @@ pub enum Part {
     Payload,
     /// The HMAC of both.
     Signature,
+    /// What asks for a token.
+    Body,
 }
 
 impl fmt::Display for Part {
@@ -22,6 +24,7 @@ impl fmt::Display for Part {
             Self::Header => "header",
             Self::Payload => "payload",
             Self::Signature => "signature",
+            Self::Body => "body",
         })
     }
 }

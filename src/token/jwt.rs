@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::value::RawValue;
@@ -15,7 +14,8 @@ use super::claims::Claims;
 use super::flaw::{Flaw, Part};
 use super::members::{Members, string};
 use super::signing_key::SigningKey;
-use crate::types::{AccountId, KeyName, ModelName, ModelPattern, Money, TokenId};
+use crate::config::ScopedJwt;
+use crate::types::{AccountId, KeyName, ModelName, ModelPattern, Money, TokenId, sha256};
 
 /// What a credential begins with when it is a scoped token.
 pub const PREFIX: &str = "jwt:";
@@ -26,8 +26,6 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 /// How far the clock of an issuer may be ahead of the one here.
 const MAX_AHEAD: Duration = Duration::from_secs(60);
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How far ahead `exp` may lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -37,13 +35,18 @@ pub struct Lifetimes {
     pub max_self_signed: Duration,
 }
 
-/// 365 days, and 7 days without a `jti`.
+impl From<&ScopedJwt> for Lifetimes {
+    fn from(settings: &ScopedJwt) -> Self {
+        Self {
+            max: settings.max_lifetime,
+            max_self_signed: settings.max_self_signed_lifetime,
+        }
+    }
+}
+
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self {
-            max: DAY.saturating_mul(365),
-            max_self_signed: DAY.saturating_mul(7),
-        }
+        Self::from(&ScopedJwt::default())
     }
 }
 
@@ -102,19 +105,27 @@ impl<'a> Unverified<'a> {
     /// What is claimed, unchecked: for showing it to somebody.
     ///
     /// # Errors
-    /// See [`Claims::read`].
+    /// See [`Claims::read`]; or `sub` is not the account in `kid`.
     pub fn claims(&self) -> Result<Claims, Flaw> {
-        Claims::read(&self.payload)
+        let claims = Claims::read(&self.payload)?;
+        if claims.account != self.account {
+            return Err(Flaw::OtherAccount);
+        }
+        Ok(claims)
     }
 
     /// The token's identity among those of its account, if `claims` are its own.
     pub fn id(&self, claims: &Claims) -> TokenId {
-        let digest = || {
-            let mut bytes = [0; 32];
-            bytes.copy_from_slice(digest(&SHA256, self.signing_input).as_ref());
-            TokenId::of_digest(bytes)
-        };
+        let digest = || TokenId::of_digest(sha256(self.signing_input));
         claims.jti.clone().unwrap_or_else(digest)
+    }
+
+    /// Checks the signature with `key` and reads what is claimed, whether or not its time has come or is over.
+    ///
+    /// # Errors
+    /// [`Flaw::Signature`] before anything else of the claims is told; then what is wrong with their form.
+    pub fn inspect(&self, key: &SigningKey) -> Result<Scope, Flaw> {
+        self.signed(key).map(|claims| self.scope(claims))
     }
 
     /// Checks the signature with `key`, then what is claimed at the wall time `now` since the Unix epoch.
@@ -124,22 +135,28 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`Flaw::Signature`] before anything else of the claims is told; then what is wrong with them.
     pub fn verify(&self, key: &SigningKey, now: Duration, lifetimes: &Lifetimes) -> Result<Scope, Flaw> {
+        let claims = self.signed(key)?;
+        check_times(&claims, now, lifetimes)?;
+        Ok(self.scope(claims))
+    }
+
+    /// The claims, if `key` signed them.
+    fn signed(&self, key: &SigningKey) -> Result<Claims, Flaw> {
         if !key.verifies(self.signing_input, self.signature) {
             return Err(Flaw::Signature);
         }
-        let claims = self.claims()?;
-        if claims.account != self.account {
-            return Err(Flaw::OtherAccount);
-        }
-        check_times(&claims, now, lifetimes)?;
-        Ok(Scope {
+        self.claims()
+    }
+
+    fn scope(&self, claims: Claims) -> Scope {
+        Scope {
             id: self.id(&claims),
             account: claims.account,
             key: self.key.clone(),
             expires_at: Duration::from_secs(claims.expires_at),
             models: claims.models,
             spending_limit: claims.spending_limit,
-        })
+        }
     }
 }
 

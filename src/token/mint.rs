@@ -5,12 +5,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::claims::id_of;
 use super::jwt::{MAX_TOKEN, PREFIX};
 use super::signing_key::SigningKey;
-use crate::types::{AccountId, KeyName, ModelPattern, Money};
+use crate::types::{AccountId, KeyName, ModelName, ModelPattern, Money};
 
 /// The randomness of a `jti`, in bytes.
 const JTI_BYTES: usize = 16;
@@ -38,6 +37,9 @@ pub enum MintError {
     /// The list of models is empty: such a token could do nothing.
     #[error("a token for no model can do nothing")]
     NoModels,
+    /// The list names a version, and so would never match.
+    #[error("a token names models without their versions")]
+    Version,
     /// A limit of nothing: such a token could do nothing.
     #[error("a spending limit is above zero")]
     NoMoney,
@@ -74,6 +76,9 @@ impl Mint {
         if self.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(MintError::NoModels);
         }
+        if self.models.iter().flatten().any(has_version) {
+            return Err(MintError::Version);
+        }
         if self.spending_limit == Some(Money::ZERO) {
             return Err(MintError::NoMoney);
         }
@@ -85,7 +90,7 @@ impl Mint {
             kid: &format!("{}:{}", self.account, STANDARD.encode(self.key.as_str())),
             typ: "JWT",
         };
-        let message = format!("{}.{}", encoded(&header)?, encoded(&self.payload()?)?);
+        let message = format!("{}.{}", encoded(&header)?, encoded(&self.payload())?);
         let signature = key.sign(message.as_bytes()).ok_or(MintError::Signing)?;
         let token = format!("{PREFIX}{message}.{signature}");
         if token.len() > PREFIX.len().saturating_add(MAX_TOKEN) {
@@ -94,18 +99,23 @@ impl Mint {
         Ok(token)
     }
 
-    fn payload(&self) -> Result<Payload<'_>, MintError> {
+    fn payload(&self) -> Payload<'_> {
         let models = self.models.as_ref();
-        let limit = self
-            .spending_limit
-            .map(|limit| RawValue::from_string(limit.to_string()));
-        Ok(Payload {
+        Payload {
             sub: self.account.as_str(),
             models: models.map(|models| models.iter().map(ModelPattern::to_string).collect()),
             exp: self.expires_at.as_secs(),
-            spending_limit: limit.transpose().map_err(|_| MintError::Signing)?,
+            spending_limit: self.spending_limit,
             jti: self.jti.as_deref(),
-        })
+        }
+    }
+}
+
+/// Whether a pattern names one version of a model, which matches nothing: lists are held against names without one.
+fn has_version(pattern: &ModelPattern) -> bool {
+    match pattern {
+        ModelPattern::Exact(name) => ModelName::parse(name).is_ok_and(|name| name.version().is_some()),
+        ModelPattern::Prefix(_) => false,
     }
 }
 
@@ -124,7 +134,7 @@ struct Payload<'a> {
     models: Option<Vec<String>>,
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    spending_limit: Option<Box<RawValue>>,
+    spending_limit: Option<Money>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<&'a str>,
 }

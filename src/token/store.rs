@@ -97,6 +97,41 @@ pub struct Kept {
     pub revoked: Vec<Revoked>,
 }
 
+impl Kept {
+    /// Makes a change here as the store makes it; `false` if it concerns no account and no key.
+    pub(super) fn change(&mut self, change: Change) -> bool {
+        match change {
+            Change::PutAccount { id, name, management } => {
+                self.accounts.retain(|account| account.id != id);
+                self.accounts.push(KeptAccount { id, name, management });
+            }
+            Change::RemoveAccount(id) => {
+                self.accounts.retain(|account| account.id != id);
+                self.keys.retain(|key| key.account != id);
+            }
+            Change::PutKey {
+                account,
+                name,
+                secrets,
+                disabled,
+            } => {
+                self.keys.retain(|key| key.account != account || key.name != name);
+                self.keys.push(KeptKey {
+                    account,
+                    name,
+                    secrets,
+                    disabled,
+                });
+            }
+            Change::RemoveKey { account, name } => {
+                self.keys.retain(|key| key.account != account || key.name != name);
+            }
+            Change::Revoke { .. } | Change::Forget { .. } => return false,
+        }
+        true
+    }
+}
+
 /// An account that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptAccount {

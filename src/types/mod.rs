@@ -2,6 +2,7 @@
 
 mod account;
 mod clock;
+mod digest;
 mod model;
 mod money;
 mod peer;
@@ -11,6 +12,7 @@ mod usage;
 
 pub use account::{AccountId, InvalidAccountId, InvalidKeyName, KeyName};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use digest::sha256;
 pub use model::{InvalidModelName, ModelName, ModelPattern};
 pub use money::{Money, MoneyError};
 pub use peer::Peer;

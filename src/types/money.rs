@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::ser::{Error, Serialize, Serializer};
+use serde_json::value::RawValue;
+
 /// How many decimals a dollar has here.
 const DECIMALS: i64 = 9;
 
@@ -80,6 +83,15 @@ impl fmt::Display for Money {
         }
         let decimals = format!("{rest:09}");
         write!(f, "{dollars}.{}", decimals.trim_end_matches('0'))
+    }
+}
+
+/// As a JSON number in plain decimal notation; only for JSON.
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_string())
+            .map_err(S::Error::custom)?
+            .serialize(serializer)
     }
 }
 
@@ -254,6 +266,7 @@ mod tests {
             (i64::MAX, "9223372036.854775807"),
         ] {
             assert_eq!(Money(nanos).to_string(), text);
+            assert_eq!(serde_json::to_string(&Money(nanos)).unwrap(), text);
         }
     }
 

@@ -42,6 +42,11 @@ impl TokenId {
         Self(Form::Digest(digest))
     }
 
+    /// Whether it is the SHA-256 of one token, which no other token can have.
+    pub const fn is_digest(&self) -> bool {
+        matches!(self.0, Form::Digest(_))
+    }
+
     /// Reads what [`Display`](fmt::Display) wrote. Every identity has one text only.
     ///
     /// # Errors

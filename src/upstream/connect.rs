@@ -20,7 +20,7 @@ use tower::Service;
 
 use super::stall::Stalling;
 use crate::body::BoxError;
-use crate::config::{self, Pem, Protocol};
+use crate::config::{self, FileOrText, Protocol};
 use crate::metrics::ConnectionCount;
 
 /// How long TCP waits for an answer to a probe on an idle connection, and between two probes.
@@ -47,12 +47,12 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// The file can't be read.
-pub(super) fn authorities(pem: &Pem) -> Result<Vec<u8>, ConnectError> {
+pub(super) fn authorities(pem: &FileOrText) -> Result<Vec<u8>, ConnectError> {
     match pem {
-        Pem::File(path) => {
+        FileOrText::File(path) => {
             std::fs::read(path).map_err(|error| ConnectError::Ca(rustls_pki_types::pem::Error::Io(error)))
         }
-        Pem::Text(text) => Ok(text.expose_secret().as_bytes().to_vec()),
+        FileOrText::Text(text) => Ok(text.expose_secret().as_bytes().to_vec()),
     }
 }
 

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate::body::Body;
-use tidegate::config::{Pem, Server, Tls};
+use tidegate::config::{FileOrText, Server, Tls};
 use tidegate::server::{Drain, Handler, Listener, Settings, TlsSource};
 use tidegate::types::Peer;
 use tokio::net::TcpStream;
@@ -167,8 +167,8 @@ async fn a_new_certificate_is_shown_to_new_connections_and_old_streams_go_on() {
     let (old, new, folder) = (Authority::new(), Authority::new(), tempfile::tempdir().unwrap());
     let (cert, key) = old.issue("127.0.0.1").write(folder.path());
     let tls = TlsSource::new(&Tls {
-        cert: Pem::File(cert.clone()),
-        key: Pem::File(key),
+        cert: FileOrText::File(cert.clone()),
+        key: FileOrText::File(key),
         client_ca: None,
     })
     .unwrap();

@@ -99,7 +99,7 @@ fn a_certificate_and_key_that_do_not_belong_together_are_refused() {
     let text = format!("{ACCOUNT}[server.tls]\ncert = \"file:cert.pem\"\nkey = \"file:key.pem\"\n");
     let config = Config::parse(&text, dir.path(), &env).unwrap();
     assert!(
-        matches!(config.server.tls.unwrap().cert, Pem::File(path) if path == dir.path().join("cert.pem"))
+        matches!(config.server.tls.unwrap().cert, FileOrText::File(path) if path == dir.path().join("cert.pem"))
     );
     let other = rcgen::KeyPair::generate().unwrap();
     std::fs::write(dir.path().join("key.pem"), other.serialize_pem()).unwrap();

@@ -266,7 +266,7 @@ fn json() -> Vec<Row> {
         for (name, text) in texts {
             let token = match part {
                 Part::Header => signed(text, PAYLOAD),
-                Part::Payload | Part::Signature => signed(HEADER, text),
+                Part::Payload | Part::Signature | Part::Body => signed(HEADER, text),
             };
             rows.push(bad(format!("{part}: {name}"), token, flaw()));
         }

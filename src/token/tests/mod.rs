@@ -3,6 +3,7 @@
 mod claims;
 mod form;
 mod header;
+pub(crate) mod keys;
 mod properties;
 mod scopes;
 mod times;

@@ -177,6 +177,10 @@ fn a_token_of_no_use_is_not_minted() {
     );
     assert_eq!(refused(|mint| mint.jti = Some(String::new())), MintError::Jti);
     assert_eq!(refused(|mint| mint.jti = Some("a\0".into())), MintError::Jti);
+    assert_eq!(
+        refused(|mint| mint.models = Some(vec![ModelPattern::parse("acme/m:v2").unwrap()])),
+        MintError::Version
+    );
     let many = |mint: &mut Mint| mint.models = Some(vec![ModelPattern::parse("acme/model").unwrap(); 600]);
     assert_eq!(refused(many), MintError::TooLong);
 }

@@ -55,8 +55,9 @@ impl Gateway {
         let text = Arc::new(Mutex::new(whole(upstream, settings)));
         let read = Arc::clone(&text);
         let env = std::collections::BTreeMap::<String, String>::new;
+        let folder = tempfile::tempdir().unwrap();
         let source = Source::new(move || Loaded {
-            outcome: Config::parse(&read.lock().unwrap(), Path::new("."), &env()),
+            outcome: Config::parse(&read.lock().unwrap(), folder.path(), &env()),
             files: Files::default(),
         });
         let source = source.unwrap_or_else(|mistakes| panic!("{mistakes}\n{}", text.lock().unwrap()));
@@ -93,7 +94,7 @@ impl Gateway {
                 .build()
                 .unwrap();
             runtime.block_on(async move {
-                let app = App::start(source, Arc::new(SystemClock)).unwrap();
+                let app = App::start(source, Arc::new(SystemClock)).await.unwrap();
                 let (signals, incoming) = Signals::channel();
                 let facts = (
                     app.data_addr(),

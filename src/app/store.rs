@@ -1,0 +1,35 @@
+//! The store of the settings, opened.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::StartError;
+use crate::config::{FileOrText, Store};
+use crate::store::{MasterKeys, Sqlite, master_key_file};
+
+/// Opens the store, and makes it and its master key where they are missing.
+///
+/// # Errors
+/// The store or its master key can't be used.
+pub(super) async fn open(settings: &Store) -> Result<Arc<Sqlite>, StartError> {
+    let Store { path, master_keys } = settings.clone();
+    let opening = tokio::task::spawn_blocking(move || {
+        let texts: Vec<SecretString> = master_keys.iter().map(text).collect::<Result<_, _>>()?;
+        let sqlite = Sqlite::open(&path, MasterKeys::parse(&texts)?);
+        sqlite
+            .map(Arc::new)
+            .map_err(|source| StartError::Store { path, source })
+    });
+    match opening.await {
+        Ok(opened) => opened,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn text(key: &FileOrText) -> Result<SecretString, StartError> {
+    match key {
+        FileOrText::File(path) => Ok(master_key_file(path)?),
+        FileOrText::Text(text) => Ok(text.clone()),
+    }
+}

@@ -1,0 +1,169 @@
+//! `/v1/scoped-jwt`: tokens are made, looked into and taken back, by the keys of their own account.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode, Uri};
+use hyper::body::{Bytes, Incoming};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::reject::Rejection;
+use crate::body::{self, Body, ReadError};
+use crate::metrics::Metrics;
+use crate::token::{
+    Caller, FieldError, Flaw, Keys, Mint, MintError, MintRequest, PREFIX, RequestError, Scope,
+};
+use crate::types::Money;
+
+/// The longest body that asks for a token, in bytes: several times what fits into one.
+const MAX_BODY: u64 = 64 * 1024;
+
+/// The query parameter that has the token.
+const PARAMETER: &str = "jwtoken";
+
+const NO_SUCH_KEY: &str = "this account has no key of that name";
+const NO_SUCH_TOKEN: &str = "this is no token of this account, or the key that signed it is gone";
+
+/// Answers a request of `caller`, which is a key.
+///
+/// Dropping the future may leave a token revoked, and nothing half done.
+///
+/// # Errors
+/// `invalid_request` with what is wrong with which field, `invalid_body` for what is no JSON object, `not_found`, and
+/// `ledger_unavailable` where a revocation can't be kept.
+pub(super) async fn answer(
+    method: &Method,
+    uri: &Uri,
+    mut body: Incoming,
+    idle: Duration,
+    asking: Asking<'_>,
+) -> Result<Response<Body>, Rejection> {
+    if *method == Method::POST {
+        let bytes = body::read(&mut body, MAX_BODY, idle).await.map_err(unread)?;
+        return asking.mint(&bytes);
+    }
+    let token = token(uri)?;
+    let scope = asking.inspected(token.as_bytes())?;
+    if *method == Method::DELETE {
+        return asking.revoke(scope).await;
+    }
+    Ok(asking.shown(&scope))
+}
+
+/// Who asks, and what is needed for an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) keys: &'a Arc<Keys>,
+    pub(super) metrics: &'a Metrics,
+}
+
+impl Asking<'_> {
+    fn mint(self, body: &Bytes) -> Result<Response<Body>, Rejection> {
+        let account = &self.caller.account;
+        let request = MintRequest::read(body, self.keys.now(), &self.keys.lifetimes()).map_err(wrong)?;
+        let mint = Mint {
+            account: account.clone(),
+            key: request.key.clone(),
+            models: request.models,
+            expires_at: request.expires_at,
+            spending_limit: request.spending_limit,
+            jti: Some(Mint::random_jti().map_err(Rejection::internal)?),
+        };
+        let signed = self
+            .keys
+            .with_signing(account, &request.key, |key| mint.sign(key));
+        let token = match signed {
+            None => return Err(Rejection::not_found(NO_SUCH_KEY)),
+            Some(Err(error @ (MintError::TooLong | MintError::Version))) => {
+                return Err(field("body", "models", "value_error", error.to_string()));
+            }
+            Some(token) => token.map_err(Rejection::internal)?,
+        };
+        self.metrics.token_minted(account);
+        Ok(body::json(StatusCode::OK, &json!({"token": token})))
+    }
+
+    /// What a token says that a key of the caller's account has signed. Of others it is not told that they exist.
+    fn inspected(self, token: &[u8]) -> Result<Scope, Rejection> {
+        let scope = self.keys.inspect(token);
+        scope
+            .filter(|scope| scope.account == self.caller.account)
+            .ok_or_else(|| Rejection::not_found(NO_SUCH_TOKEN))
+    }
+
+    fn shown(self, scope: &Scope) -> Response<Body> {
+        let models = scope.models.as_ref();
+        let models = models.map(|models| models.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let limit = scope.spending_limit;
+        let value = json!({
+            "expires_at": scope.expires_at.as_secs(),
+            "models": models,
+            "spending_limit": limit.map(number),
+            "spent": number(Money::ZERO),
+            "held": number(Money::ZERO),
+            "remaining": limit.map(number),
+            "revoked": self.keys.is_revoked(&scope.account, &scope.id),
+            "token_id": scope.id.to_string(),
+        });
+        body::json(StatusCode::OK, &value)
+    }
+
+    async fn revoke(self, scope: Scope) -> Result<Response<Body>, Rejection> {
+        let id = scope.id.to_string();
+        // A `jti` may come again in a token that lives longer; a token without one ends by itself.
+        let until = scope.id.is_digest().then_some(scope.expires_at);
+        self.keys
+            .revoke(scope.account, scope.id, until)
+            .await
+            .map_err(Rejection::ledger_unavailable)?;
+        Ok(body::json(
+            StatusCode::OK,
+            &json!({"token_id": id, "revoked": true}),
+        ))
+    }
+}
+
+/// Dollars as a JSON number in plain decimal notation.
+fn number(money: Money) -> Option<Box<RawValue>> {
+    RawValue::from_string(money.to_string()).ok()
+}
+
+/// The token of the query, without its prefix.
+fn token(uri: &Uri) -> Result<String, Rejection> {
+    let query = uri.query().unwrap_or_default();
+    let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == PARAMETER);
+    match (tokens.next(), tokens.next()) {
+        (Some((_, token)), None) => Ok(token.strip_prefix(PREFIX).unwrap_or(&token).to_owned()),
+        (None, _) => Err(field("query", PARAMETER, "missing", "Field required")),
+        (Some(_), Some(_)) => Err(field("query", PARAMETER, "value_error", "Give one token")),
+    }
+}
+
+fn field(
+    place: &str,
+    field: &'static str,
+    kind: &'static str,
+    message: impl Into<Cow<'static, str>>,
+) -> Rejection {
+    let error = FieldError {
+        field: field.into(),
+        message: message.into(),
+        kind,
+    };
+    Rejection::invalid_request(place, &[error])
+}
+
+fn wrong(error: RequestError) -> Rejection {
+    match error {
+        RequestError::Fields(errors) => Rejection::invalid_request("body", &errors),
+        RequestError::Body(flaw @ Flaw::Duplicate(..)) => Rejection::duplicate_field(flaw.to_string()),
+        RequestError::Body(flaw) => Rejection::invalid_body(flaw.to_string()),
+    }
+}
+
+fn unread(error: ReadError) -> Rejection {
+    crate::dialect::CallError::from(error).into()
+}
