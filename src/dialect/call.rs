@@ -88,10 +88,19 @@ pub struct Call {
     route: Route,
     method: Method,
     headers: HeaderMap,
-    models: Vec<ModelName>,
+    named: Named,
     stream: bool,
     webhook: bool,
     payload: Payload,
+}
+
+/// The models that a call names.
+#[derive(Debug, Default)]
+struct Named {
+    /// Those that may serve it.
+    models: Vec<ModelName>,
+    /// Those in keys that the route does not go by.
+    besides: Vec<ModelName>,
 }
 
 #[derive(Debug)]
@@ -115,7 +124,7 @@ impl Call {
         B::Error: Into<BoxError>,
     {
         let payload = read_payload(route.surface(), &parts.headers, body, limits).await?;
-        let (models, stream, webhook) = match &payload {
+        let (named, stream, webhook) = match &payload {
             Payload::Json(object) => (
                 json_models(&route, object)?,
                 json_stream(&route, object)?,
@@ -126,13 +135,13 @@ impl Call {
                 false,
                 is_native(&route) && form.value("webhook").is_some(),
             ),
-            Payload::None | Payload::Opaque(_) => (Vec::new(), false, false),
+            Payload::None | Payload::Opaque(_) => (Named::default(), false, false),
         };
         Ok(Self {
             route,
             method: parts.method,
             headers: parts.headers,
-            models,
+            named,
             stream,
             webhook,
             payload,
@@ -156,7 +165,13 @@ impl Call {
 
     /// Every model that the call may be served by: the one asked for, or the fallback list in its order.
     pub fn models(&self) -> &[ModelName] {
-        &self.models
+        &self.named.models
+    }
+
+    /// The models that stand in keys which the route does not go by: `model` and `models` of speech, `model_id` of all
+    /// else. Upstreams ignore them; one that does not must not serve what the caller may not have.
+    pub fn models_besides(&self) -> &[ModelName] {
+        &self.named.besides
     }
 
     /// Whether the answer is asked for as an event stream.
@@ -268,7 +283,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     }
 }
 
-fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, CallError> {
+fn json_models(route: &Route, object: &JsonObject) -> Result<Named, CallError> {
     if object.has_null("model") {
         return Err(JsonError::Type {
             key: "model",
@@ -276,10 +291,11 @@ fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, Cal
         }
         .into());
     }
-    let model = object
-        .string("model")?
-        .map(|text| model_name(&text, "model"))
-        .transpose()?;
+    let name_of = |key| -> Result<_, CallError> {
+        let text = object.string(key)?;
+        text.map(|text| model_name(&text, key)).transpose()
+    };
+    let (model, model_id) = (name_of("model")?, name_of("model_id")?);
     let list = object.strings("models")?.unwrap_or_default();
     let list = list
         .iter()
@@ -289,45 +305,51 @@ fn json_models(route: &Route, object: &JsonObject) -> Result<Vec<ModelName>, Cal
         if model.is_some_and(|model| model != *path) {
             return Err(CallError::OtherModel("model"));
         }
-        return if list.iter().all(|entry| entry == path) {
-            Ok(vec![path.clone()])
-        } else {
-            Err(CallError::OtherModel("models"))
-        };
-    }
-    if route.surface() == Surface::TextToSpeech {
-        let named = object.string("model_id")?;
-        return Ok(vec![model_name(
-            named.as_deref().unwrap_or(DEFAULT_SPEECH_MODEL),
-            "model_id",
-        )?]);
+        if list.iter().any(|entry| entry != path) {
+            return Err(CallError::OtherModel("models"));
+        }
+        return Ok(Named {
+            models: vec![path.clone()],
+            besides: Vec::from_iter(model_id),
+        });
     }
     // The list is served in its order; `model` beside it is not, but must be allowed all the same.
     let mut models = list;
     if let Some(model) = model.filter(|model| !models.contains(model)) {
         models.push(model);
     }
-    if models.is_empty() {
-        Err(CallError::MissingModel)
-    } else {
-        Ok(models)
+    if route.surface() == Surface::TextToSpeech {
+        let served = model_id.map_or_else(|| model_name(DEFAULT_SPEECH_MODEL, "model_id"), Ok)?;
+        return Ok(Named {
+            models: vec![served],
+            besides: models,
+        });
     }
+    if models.is_empty() {
+        return Err(CallError::MissingModel);
+    }
+    Ok(Named {
+        models,
+        besides: Vec::from_iter(model_id),
+    })
 }
 
-fn form_models(route: &Route, form: &Form) -> Result<Vec<ModelName>, CallError> {
-    let model = form
-        .value("model")
-        .map(|text| model_name(text, "model"))
-        .transpose()?;
+fn form_models(route: &Route, form: &Form) -> Result<Named, CallError> {
+    let name_of = |key| form.value(key).map(|text| model_name(text, key)).transpose();
+    let (model, model_id) = (name_of("model")?, name_of("model_id")?);
     if form.value("models").is_some() {
         return Err(CallError::OtherModel("models"));
     }
-    match (route.model(), model) {
-        (Some(path), Some(model)) if model != *path => Err(CallError::OtherModel("model")),
-        (Some(path), _) => Ok(vec![path.clone()]),
-        (None, Some(model)) => Ok(vec![model]),
-        (None, None) => Err(CallError::MissingModel),
-    }
+    let served = match (route.model(), model) {
+        (Some(path), Some(model)) if model != *path => return Err(CallError::OtherModel("model")),
+        (Some(path), _) => path.clone(),
+        (None, Some(model)) => model,
+        (None, None) => return Err(CallError::MissingModel),
+    };
+    Ok(Named {
+        models: vec![served],
+        besides: Vec::from_iter(model_id),
+    })
 }
 
 fn model_name(text: &str, key: &'static str) -> Result<ModelName, CallError> {
@@ -340,7 +362,6 @@ fn json_stream(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
         object.integer(key)?;
     }
     object.string("service_tier")?;
-    object.string("model_id")?;
     object.check_stream_options()?;
     if route.surface() == Surface::Responses && object.boolean("background")? == Some(true) {
         return Err(CallError::Background);

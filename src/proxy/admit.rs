@@ -48,7 +48,7 @@ pub(super) fn call(call: &Call) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Checks that `caller` may call every model that `call` names. A token must name the model asked for, or the one that
+/// Checks that `caller` may call every model that `call` names, in whatever key. A token must name the model asked for, or the one that
 /// an alias makes serve it.
 ///
 /// # Errors
@@ -63,7 +63,8 @@ pub(super) fn models(
         let served = aliases.get(model.base());
         scope.allows(model) || served.is_some_and(|served| scope.allows(served))
     };
-    match call.models().iter().find(|model| !allowed(model)) {
+    let mut named = call.models().iter().chain(call.models_besides());
+    match named.find(|model| !allowed(model)) {
         Some(foreign) => Err(Rejection::model_not_allowed(foreign)),
         None => Ok(()),
     }

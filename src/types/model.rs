@@ -13,7 +13,8 @@ const MAX_LEN: usize = 256;
 /// The prefix of a name that means one deployment.
 const DEPLOY_PREFIX: &str = "deploy_id:";
 
-/// A model's name as a caller gives it: 1 to 256 characters of `[A-Za-z0-9._/:@+-]`, no empty, `.` or `..` part.
+/// A model's name as a caller gives it: 1 to 256 characters of `[A-Za-z0-9._/:@+-]`, no empty, `.` or `..` part,
+/// no slash behind a colon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelName(Arc<str>);
 
@@ -26,14 +27,18 @@ impl ModelName {
     /// Checks and takes over a name. Case counts; nothing is trimmed or decoded.
     ///
     /// # Errors
-    /// The text is empty, too long, has other characters, an empty, `.` or `..` part, or an empty version.
+    /// The text is empty, too long, has other characters, an empty, `.` or `..` part, or a version that is empty
+    /// or has a slash.
     pub fn parse(text: &str) -> Result<Self, InvalidModelName> {
         let characters = text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._/:@+-".contains(&b));
         let parts = text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let versions = text.split(':').all(|part| !part.is_empty());
-        if text.len() <= MAX_LEN && characters && parts && versions {
+        let mut versions = text.split(':');
+        let name = versions.next().is_some_and(|name| !name.is_empty());
+        // A slash behind the colon could begin another model's name.
+        let versions = versions.all(|version| !version.is_empty() && !version.contains('/'));
+        if text.len() <= MAX_LEN && characters && parts && name && versions {
             Ok(Self(text.into()))
         } else {
             Err(InvalidModelName)
@@ -181,8 +186,25 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for bad in [
-            "", "/", "a/", "/a", "a//b", "a/../b", ".", "a/.", "a b", "a\0", "m:", ":m", "m\u{e9}", "a%2Fb",
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a/../b",
+            ".",
+            "a/.",
+            "a b",
+            "a\0",
+            "m:",
+            ":m",
+            "m\u{e9}",
+            "a%2Fb",
             "a\\b",
+            "a/m:v1/a/other",
+            "a/m:v1/x",
+            "a:b/c",
+            "deploy_id:X/y",
         ] {
             assert!(ModelName::parse(bad).is_err(), "{bad:?}");
         }

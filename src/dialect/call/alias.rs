@@ -11,12 +11,17 @@ impl Call {
     /// version: in the path, in the body, in a form. Every other byte stays.
     pub fn serve_aliases(mut self, aliases: &HashMap<ModelName, ModelName>) -> Self {
         let served = |model: &ModelName| aliases.get(model.base()).cloned();
-        if !self.models.iter().any(|model| aliases.contains_key(model.base())) {
+        if !self
+            .named
+            .models
+            .iter()
+            .any(|model| aliases.contains_key(model.base()))
+        {
             return self;
         }
         match &mut self.payload {
             Payload::Json(object) if self.route.surface() == Surface::TextToSpeech => {
-                serve_speech(object, self.models.first().and_then(&served));
+                serve_speech(object, self.named.models.first().and_then(&served));
             }
             Payload::Json(object) => serve_json(object, &served),
             Payload::Form(form) => form.replace("model", |name| served(&ModelName::parse(name).ok()?)),
@@ -25,7 +30,7 @@ impl Call {
         if let Some(model) = self.route.model().and_then(&served) {
             self.route = self.route.with_model(&model);
         }
-        for model in &mut self.models {
+        for model in &mut self.named.models {
             if let Some(served) = served(model) {
                 *model = served;
             }

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use super::*;
 
 mod ask;
+mod besides;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_json: 2000,
