@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod allow_list;
 mod attacks;
 mod bodies;
 mod cors;
