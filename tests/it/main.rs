@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod memory;
 mod metrics;
+mod minting;
 mod passing;
 mod paths;
 mod reloading;
