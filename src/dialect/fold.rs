@@ -22,12 +22,16 @@ pub(super) const POLICY_KEYS: [&str; 16] = [
     "background",
 ];
 
+/// The two letters that case folding keeps apart from `i`, but that equal it where upper case is compared letter by
+/// letter, as `equalsIgnoreCase` of Java does.
+const TURKISH_I: [char; 2] = ['\u{130}', '\u{131}'];
+
 /// Which of `keys` a name is, or only resembles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Likeness {
     /// It is this key, byte for byte.
     Same(&'static str),
-    /// It is another name that equals this key after NFKC and case folding.
+    /// It is another name that equals this key after NFKC and case folding, letter by letter too.
     Alike(&'static str),
     /// It is neither.
     Other,
@@ -41,7 +45,10 @@ pub(super) fn likeness(name: &str, keys: &[&'static str]) -> Likeness {
     let alike = if name.is_ascii() {
         keys.iter().find(|key| key.eq_ignore_ascii_case(name))
     } else {
-        let folded: String = name.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        let plain = name
+            .nfkc()
+            .map(|letter| if TURKISH_I.contains(&letter) { 'i' } else { letter });
+        let folded: String = plain.flat_map(char::to_lowercase).nfkc().collect();
         keys.iter().find(|key| **key == folded)
     };
     alike.map_or(Likeness::Other, |key| Likeness::Alike(key))
@@ -61,6 +68,13 @@ mod tests {
             Likeness::Alike("max_tokens")
         );
         assert_eq!(likeness("\u{17f}tream", &POLICY_KEYS), Likeness::Alike("stream"));
+        for alike in ["serv\u{131}ce_tier", "serv\u{130}ce_tier", "SERVI\u{307}CE_TIER"] {
+            assert_eq!(
+                likeness(alike, &POLICY_KEYS),
+                Likeness::Alike("service_tier"),
+                "{alike}"
+            );
+        }
         assert_eq!(likeness("model", &POLICY_KEYS), Likeness::Same("model"));
         for other in ["", "modell", "mode", "messages", "model ", "mоdel"] {
             assert_eq!(likeness(other, &POLICY_KEYS), Likeness::Other, "{other}");
