@@ -61,7 +61,7 @@ pub(super) struct DevArgs {
     /// The address for operators; port 0 is any free one
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)))]
     pub(super) admin_listen: SocketAddr,
-    /// The folder of the key, the admin token and the master key; made on the first start
+    /// The folder of the key, the admin token and the store with its master key; made on the first start
     #[arg(long, value_name = "DIR", default_value = "tidegate-data")]
     pub(super) data: PathBuf,
     /// Print `export NAME=value` lines for a shell instead of commands to paste

@@ -1,4 +1,4 @@
-//! What `tidegate dev` makes on its first start and uses again later: an API key, an admin token, a master key.
+//! What `tidegate dev` makes on its first start and uses again later: an API key and an admin token.
 //!
 //! Each is a file of its own in one folder, readable by its owner alone.
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use tempfile::NamedTempFile;
 
@@ -57,7 +57,6 @@ impl Credentials {
         made.map_err(|source| unusable(dir, source))?;
         let key = read_or_make(&dir.join("key"), || prefixed(KEY_PREFIX))?;
         let admin_token = read_or_make(&dir.join("admin-token"), || prefixed(ADMIN_PREFIX))?;
-        let master_key = read_or_make(&dir.join("master.key"), || Ok(STANDARD.encode(random()?)))?;
         let spoilt = |name: &str, expected| Unusable::Spoilt {
             path: dir.join(name),
             expected,
@@ -67,12 +66,6 @@ impl Credentials {
         }
         if !is_credential(&admin_token) {
             return Err(spoilt("admin-token", "an admin token"));
-        }
-        if !STANDARD
-            .decode(&master_key)
-            .is_ok_and(|bytes| bytes.len() == SECRET_BYTES)
-        {
-            return Err(spoilt("master.key", "32 bytes in base64"));
         }
         Ok(Self {
             key: key.into(),
@@ -163,17 +156,12 @@ mod tests {
             names.push(entry.file_name().into_string().unwrap());
         }
         names.sort();
-        assert_eq!(names, ["admin-token", "key", "master.key"]);
+        assert_eq!(names, ["admin-token", "key"]);
     }
 
     #[test]
     fn a_spoilt_file_is_refused_and_not_replaced() {
-        for (name, text) in [
-            ("key", "short"),
-            ("key", "two words in it"),
-            ("admin-token", ""),
-            ("master.key", "AAAA"),
-        ] {
+        for (name, text) in [("key", "short"), ("key", "two words in it"), ("admin-token", "")] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(name), text).unwrap();
             let refused = Credentials::open(dir.path()).unwrap_err();

@@ -10,7 +10,7 @@ use crate::dialect::Surface;
 use crate::limit::Admitted;
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::token::Caller;
-use crate::types::{ModelName, Peer, RequestId, Usage};
+use crate::types::{ModelName, Peer, RequestId, TokenId, Usage};
 
 /// The status that stands for "the client left before there was one" (nginx's number).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -220,6 +220,12 @@ impl Entry {
         }
     }
 
+    /// The identity of the token that was shown, which is not the token.
+    fn token(&self) -> Option<&TokenId> {
+        let scope = self.caller.as_ref()?.scope.as_ref()?;
+        Some(&scope.id)
+    }
+
     fn settle(self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
@@ -232,6 +238,7 @@ impl Entry {
             peer = %self.peer.addr.ip(),
             account = self.caller.as_ref().map(|caller| caller.account.as_str()),
             key = self.caller.as_ref().map(|caller| caller.key.as_str()),
+            token = self.token().map(tracing::field::display),
             method = self.method.as_str(),
             surface = self.surface.map(Surface::as_str),
             model = self.model.as_ref().map(ModelName::as_str),

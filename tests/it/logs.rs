@@ -85,3 +85,34 @@ async fn each_call_writes_one_line_without_anything_of_the_clients() {
         assert!(!whole.contains(secret), "{secret} was logged: {whole}");
     }
 }
+
+#[tokio::test]
+async fn a_token_is_logged_by_its_identity_and_never_itself() {
+    let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
+    let process = Process::start(upstream.addr);
+    let send = async |method: &str, target: &str, credential: &str, body: &str| {
+        let mut raw = Raw::connect(process.addr).await;
+        let length = body.len();
+        raw.send(format!(
+            "{method} {target} HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {credential}\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+        raw.answer().await.unwrap().text()
+    };
+    let made = send("POST", "/v1/scoped-jwt", KEY, r#"{"api_key_name":"auto"}"#).await;
+    let token: Value = serde_json::from_str(&made).unwrap();
+    let token = token["token"].as_str().unwrap();
+    let target = format!("/v1/scoped-jwt?jwtoken={token}");
+    let shown: Value = serde_json::from_str(&send("GET", &target, KEY, "").await).unwrap();
+    send("POST", "/v1/chat/completions", token, r#"{"model":"a"}"#).await;
+    send("DELETE", &target, KEY, "").await;
+    send("POST", "/v1/chat/completions", token, r#"{"model":"a"}"#).await;
+    eventually("every call is logged", || calls(&process).len() >= 5).await;
+    let lines = calls(&process);
+    assert_eq!(lines[2]["token"], shown["token_id"]);
+    assert_eq!(lines[4]["code"], "token_revoked");
+    let whole = process.log().iter().map(Value::to_string).collect::<String>();
+    for part in token.strip_prefix("jwt:").unwrap().split('.') {
+        assert!(!whole.contains(part), "{part} was logged: {whole}");
+    }
+}

@@ -17,6 +17,7 @@ mod limits;
 mod logs;
 mod memory;
 mod metrics;
+mod minting;
 mod passing;
 mod paths;
 mod reloading;
