@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod admin_keys;
 mod attacks;
 mod bodies;
 mod cors;
