@@ -19,7 +19,7 @@ pub(super) struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -34,7 +34,7 @@ impl Problem {
     }
 
     fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+        self.header = Some(Box::new((name, HeaderValue::from_static(value))));
         self
     }
 
@@ -153,7 +153,7 @@ impl Problem {
             members.insert("field".to_owned(), field.into());
         }
         let mut response = body::with_type(self.status, PROBLEM_TYPE, value.to_string());
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         response

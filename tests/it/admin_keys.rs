@@ -260,6 +260,12 @@ async fn what_is_wrong_is_said_in_one_form() {
     ] {
         check_problem(&ask(&gate, line, body).await, status, code, line);
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_field_names_it() {
+    let (gate, _upstream) = start().await;
+    let accounts = "POST /api/v1/accounts";
     for (line, body, field) in [
         (accounts, "{}", "id"),
         (accounts, r#"{"id":1}"#, "id"),
@@ -285,6 +291,12 @@ async fn what_is_wrong_is_said_in_one_form() {
         let value: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(value["field"], field, "{line} {body}");
     }
+}
+
+#[tokio::test]
+async fn a_call_without_the_token_or_of_another_form_is_refused() {
+    let (gate, _upstream) = start().await;
+    let accounts = "POST /api/v1/accounts";
     let refused = ask(&gate, "PUT /api/v1/accounts", "{}").await;
     check_problem(&refused, 405, "method_not_allowed", "PUT");
     assert_eq!(refused.header("allow"), Some("GET, HEAD, POST"));
