@@ -111,7 +111,6 @@ impl App {
         let data = bind(config.server.listen, parts.tls.clone())?;
         let admin = bind(config.server.admin_listen, None)?;
         let readiness = Arc::new(Readiness::default());
-        let answers = Admin::new(&config.admin, Arc::clone(&metrics), Arc::clone(&readiness));
         let upstreams = Arc::clone(&parts.upstreams);
         let tasks = Tasks::default();
         let store = store::open(&config.store).await?;
@@ -120,6 +119,13 @@ impl App {
         if keys.is_empty() {
             tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
         }
+        let answers = Admin::new(
+            &config.admin,
+            Arc::clone(&metrics),
+            Arc::clone(&readiness),
+            Arc::clone(&keys),
+            tasks.others.clone(),
+        );
         let targets = Targets {
             gate: Arc::new(Gate::new(
                 config,
@@ -285,7 +291,7 @@ impl Handler for Callers {
 struct Operators(Arc<Admin>);
 
 impl Handler for Operators {
-    async fn handle(&self, _: Peer, request: Request<Incoming>) -> Response<Body> {
-        self.0.handle(&request)
+    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        self.0.handle(peer, request).await
     }
 }

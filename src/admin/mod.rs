@@ -1,24 +1,34 @@
-//! What operators see: metrics, health and readiness.
+//! What operators see and do: metrics, health, readiness, and the admin API.
+
+mod api;
+mod problem;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use http::header::{ALLOW, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderValue, ORIGIN};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tokio_util::task::TaskTracker;
 
-use crate::body::{self, Body};
+use self::api::{Api, Operator};
+use self::problem::Problem;
+use crate::body::{self, Body, BoxError};
 use crate::config;
 use crate::metrics::Metrics;
+use crate::token::Keys;
+use crate::types::Peer;
 
 /// The media type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The media type of RFC 9457.
-const PROBLEM_TYPE: &str = "application/problem+json";
+/// What the paths of the admin API begin with.
+const API: &str = "/api/v1/";
 
 /// Whether the gate should be sent new calls.
 #[derive(Debug, Default)]
@@ -43,15 +53,23 @@ pub struct Admin {
     token: ArcSwapOption<SecretString>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    api: Api,
 }
 
 impl Admin {
-    /// Puts the admin listener's answers together.
-    pub fn new(settings: &config::Admin, metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
+    /// Puts the admin listener's answers together. `tasks` runs what operators change in `keys`.
+    pub fn new(
+        settings: &config::Admin,
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        keys: Arc<Keys>,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             token: ArcSwapOption::new(token(settings)),
             metrics,
             readiness,
+            api: Api::new(keys, tasks),
         }
     }
 
@@ -61,45 +79,37 @@ impl Admin {
     }
 
     /// Answers a request. Metrics and health are open; everything else needs the admin token.
-    pub fn handle<B>(&self, request: &Request<B>) -> Response<Body> {
-        match request.uri().path() {
-            path @ ("/metrics" | "/healthz" | "/readyz") => {
-                if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                    let mut response =
-                        problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "GET only");
-                    response
-                        .headers_mut()
-                        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-                    return response;
-                }
-                match path {
-                    "/metrics" => self.metrics(),
-                    "/healthz" => body::json(StatusCode::OK, &json!({"status": "up"})),
-                    _ => self.readiness(),
-                }
+    pub async fn handle<B>(&self, peer: Peer, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let path = request.uri().path();
+        if let "/metrics" | "/healthz" | "/readyz" = path {
+            if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                return Problem::method_not_allowed("GET, HEAD").into_response();
             }
-            _ if !self.admits(request.headers()) => {
-                let mut response = problem(
-                    StatusCode::UNAUTHORIZED,
-                    "invalid_credentials",
-                    "the admin token is needed",
-                );
-                response
-                    .headers_mut()
-                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                response
-            }
-            path if path == "/" || path.starts_with("/api/v1/") => problem(
-                StatusCode::NOT_IMPLEMENTED,
-                "not_in_this_version",
-                "not in this version",
-            ),
-            _ => problem(
-                StatusCode::NOT_FOUND,
-                "unknown_route",
-                "there is no such route here",
-            ),
+            return match path {
+                "/metrics" => self.metrics(),
+                "/healthz" => body::json(StatusCode::OK, &json!({"status": "up"})),
+                _ => self.readiness(),
+            };
         }
+        let has_token = match self.admitted(request.headers()) {
+            Ok(has_token) => has_token,
+            Err(problem) => return problem.into_response(),
+        };
+        if let Some(rest) = path.strip_prefix(API) {
+            let rest = rest.to_owned();
+            return self
+                .api
+                .answer(Operator { peer, has_token }, &rest, request)
+                .await;
+        }
+        if path == "/" {
+            return Problem::not_in_this_version().into_response();
+        }
+        Problem::unknown_route().into_response()
     }
 
     fn metrics(&self) -> Response<Body> {
@@ -107,11 +117,7 @@ impl Admin {
             Ok(text) => body::with_type(StatusCode::OK, METRICS_TYPE, text),
             Err(error) => {
                 tracing::error!(%error, "the metrics can't be written");
-                problem(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "the metrics can't be written",
-                )
+                Problem::internal("the metrics can't be written").into_response()
             }
         }
     }
@@ -129,15 +135,25 @@ impl Admin {
         )
     }
 
-    /// Without a configured token only loopback can reach the listener, and everybody there is let in.
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether the token was shown. Without a configured one only loopback can reach the listener, and everybody
+    /// there is let in, but for the pages that a browser there may have open.
+    fn admitted(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         let Some(token) = self.token.load_full() else {
-            return true;
+            return if headers.contains_key(ORIGIN) {
+                Err(Problem::foreign_origin())
+            } else {
+                Ok(false)
+            };
         };
         let shown = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let (scheme, shown) = shown.split_at(shown.len().min("Bearer ".len()));
-        scheme.eq_ignore_ascii_case(b"bearer ")
-            && verify_slices_are_equal(shown, token.expose_secret().as_bytes()).is_ok()
+        let same = scheme.eq_ignore_ascii_case(b"bearer ")
+            && verify_slices_are_equal(shown, token.expose_secret().as_bytes()).is_ok();
+        if same {
+            Ok(true)
+        } else {
+            Err(Problem::unauthorized())
+        }
     }
 }
 
@@ -145,59 +161,71 @@ fn token(settings: &config::Admin) -> Option<Arc<SecretString>> {
     settings.token.clone().map(Arc::new)
 }
 
-fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Response<Body> {
-    let value = json!({"title": title, "status": status.as_u16(), "code": code});
-    body::with_type(status, PROBLEM_TYPE, value.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::tests::keys::keys_of;
 
-    fn status(admin: &Admin, path: &str, authorization: Option<&str>) -> u16 {
+    async fn status(admin: &Admin, path: &str, header: Option<(&str, &str)>) -> u16 {
         let mut request = Request::get(path);
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
-        admin.handle(&request.body(()).unwrap()).status().as_u16()
+        let peer = Peer {
+            addr: ([127, 0, 0, 1], 1).into(),
+            secure: false,
+        };
+        let request = request.body(Body::empty()).unwrap();
+        admin.handle(peer, request).await.status().as_u16()
     }
 
-    fn admin(token: Option<&str>) -> (Admin, Arc<Readiness>) {
+    async fn admin(token: Option<&str>) -> (Admin, Arc<Readiness>) {
         let readiness = Arc::new(Readiness::default());
         let settings = config::Admin {
             token: token.map(SecretString::from),
         };
         let metrics = Arc::new(Metrics::new().unwrap());
-        (Admin::new(&settings, metrics, Arc::clone(&readiness)), readiness)
-    }
-
-    #[test]
-    fn metrics_and_health_are_open_and_the_rest_needs_the_token() {
-        let (admin, _) = admin(Some("hunter2hunter2"));
-        for path in ["/metrics", "/healthz", "/readyz"] {
-            assert_eq!(status(&admin, path, None), 200, "{path}");
-        }
-        for wrong in [
-            None,
-            Some("Bearer hunter2"),
-            Some("hunter2hunter2"),
-            Some("Bearer "),
-            Some(""),
-        ] {
-            assert_eq!(status(&admin, "/api/v1/status", wrong), 401, "{wrong:?}");
-        }
-        assert_eq!(
-            status(&admin, "/api/v1/status", Some("bearer hunter2hunter2")),
-            501
+        let keys = Arc::new(keys_of(Vec::new()).await);
+        let admin = Admin::new(
+            &settings,
+            metrics,
+            Arc::clone(&readiness),
+            keys,
+            TaskTracker::new(),
         );
-        assert_eq!(status(&admin, "/nothing", Some("Bearer hunter2hunter2")), 404);
+        (admin, readiness)
     }
 
-    #[test]
-    fn a_draining_gate_is_up_and_not_ready() {
-        let (admin, readiness) = admin(None);
+    #[tokio::test]
+    async fn metrics_and_health_are_open_and_the_rest_needs_the_token() {
+        let (admin, _) = admin(Some("hunter2hunter2")).await;
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            assert_eq!(status(&admin, path, None).await, 200, "{path}");
+        }
+        for wrong in ["Bearer hunter2", "hunter2hunter2", "Bearer ", ""] {
+            let header = Some(("authorization", wrong));
+            assert_eq!(status(&admin, "/api/v1/accounts", header).await, 401, "{wrong:?}");
+        }
+        assert_eq!(status(&admin, "/api/v1/accounts", None).await, 401);
+        let right = Some(("authorization", "bearer hunter2hunter2"));
+        assert_eq!(status(&admin, "/api/v1/accounts", right).await, 200);
+        assert_eq!(status(&admin, "/api/v1/status", right).await, 501);
+        assert_eq!(status(&admin, "/nothing", right).await, 404);
+    }
+
+    #[tokio::test]
+    async fn without_a_token_everybody_there_is_let_in_but_no_page_of_a_browser() {
+        let (admin, _) = admin(None).await;
+        assert_eq!(status(&admin, "/api/v1/accounts", None).await, 200);
+        let page = Some(("origin", "https://example.com"));
+        assert_eq!(status(&admin, "/api/v1/accounts", page).await, 403);
+    }
+
+    #[tokio::test]
+    async fn a_draining_gate_is_up_and_not_ready() {
+        let (admin, readiness) = admin(None).await;
         readiness.drain();
-        assert_eq!(status(&admin, "/healthz", None), 200);
-        assert_eq!(status(&admin, "/readyz", None), 503);
+        assert_eq!(status(&admin, "/healthz", None).await, 200);
+        assert_eq!(status(&admin, "/readyz", None).await, 503);
     }
 }

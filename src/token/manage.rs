@@ -38,6 +38,15 @@ pub enum ChangeError {
     Broken,
 }
 
+/// What becomes of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountEdit {
+    /// What people call it from now on; `Some(None)` takes the name away.
+    pub name: Option<Option<String>>,
+    /// Whether the upstream's account routes are open to it from now on.
+    pub management: Option<bool>,
+}
+
 /// An account, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountEntry {
@@ -80,6 +89,43 @@ impl Keys {
             let KeptAccount { id, name, management } = account;
             known.free_account(&id)?;
             Ok(vec![Change::PutAccount { id, name, management }])
+        })
+        .await
+    }
+
+    /// Adds an account to the store that is not there yet.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn add_account(self: &Arc<Self>, account: KeptAccount) -> Result<(), ChangeError> {
+        self.change(move |known| {
+            let KeptAccount { id, name, management } = account;
+            known.free_account(&id)?;
+            if known.kept_account(&id).is_ok() {
+                return Err(ChangeError::Exists("account"));
+            }
+            Ok(vec![Change::PutAccount { id, name, management }])
+        })
+        .await
+    }
+
+    /// Changes an account of the store; what the edit does not name stays.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn change_account(
+        self: &Arc<Self>,
+        id: AccountId,
+        edit: AccountEdit,
+    ) -> Result<(), ChangeError> {
+        self.change(move |known| {
+            known.free_account(&id)?;
+            let old = known.kept_account(&id)?;
+            Ok(vec![Change::PutAccount {
+                name: edit.name.unwrap_or_else(|| old.name.clone()),
+                management: edit.management.unwrap_or(old.management),
+                id,
+            }])
         })
         .await
     }

@@ -18,7 +18,7 @@ pub use claims::Claims;
 pub use flaw::{Flaw, Part};
 pub use jwt::{Lifetimes, MAX_TOKEN, PREFIX, Scope, Shown, Unverified};
 pub use keys::{Keys, Refused};
-pub use manage::{AccountEntry, ChangeError, KeyEntry, SECRET_PREFIX};
+pub use manage::{AccountEdit, AccountEntry, ChangeError, KeyEntry, SECRET_PREFIX};
 pub use mint::{Mint, MintError};
 pub use request::{FieldError, MintRequest, RequestError};
 pub use ring::Caller;

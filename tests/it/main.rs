@@ -1,5 +1,6 @@
 //! A real gateway between a scripted upstream and raw clients.
 
+mod admin_keys;
 mod allow_list;
 mod attacks;
 mod bodies;

@@ -52,12 +52,20 @@ impl Gateway {
     /// The same, with `settings` in further sections. A `[server]` section in it replaces the default one and must
     /// set both addresses to port 0.
     pub async fn with(upstream: SocketAddr, settings: &str) -> Self {
+        Self::within(upstream, settings, tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same, with its store in `folder`, where another one may find it again.
+    pub async fn within(
+        upstream: SocketAddr,
+        settings: &str,
+        folder: impl AsRef<Path> + Send + Sync + 'static,
+    ) -> Self {
         let text = Arc::new(Mutex::new(whole(upstream, settings)));
         let read = Arc::clone(&text);
         let env = std::collections::BTreeMap::<String, String>::new;
-        let folder = tempfile::tempdir().unwrap();
         let source = Source::new(move || Loaded {
-            outcome: Config::parse(&read.lock().unwrap(), folder.path(), &env()),
+            outcome: Config::parse(&read.lock().unwrap(), folder.as_ref(), &env()),
             files: Files::default(),
         });
         let source = source.unwrap_or_else(|mistakes| panic!("{mistakes}\n{}", text.lock().unwrap()));
@@ -160,18 +168,26 @@ impl Gateway {
 
     /// Sends one request with just these headers, `host` and `content-length`.
     pub async fn bare(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
-        let mut raw = Raw::connect(self.addr).await;
-        let length = if body.is_empty() {
-            String::new()
-        } else {
-            format!("content-length: {}\r\n", body.len())
-        };
-        let mut bytes =
-            format!("{method} {target} HTTP/1.1\r\nhost: gate\r\n{headers}{length}\r\n").into_bytes();
-        bytes.extend_from_slice(body);
-        raw.send(bytes).await;
-        raw.answer().await.expect("an answer")
+        request(self.addr, &format!("{method} {target}"), headers, body).await
     }
+
+    /// The same to the admin listener.
+    pub async fn operate(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
+        request(self.admin, line, headers, body).await
+    }
+}
+
+async fn request(addr: SocketAddr, line: &str, headers: &str, body: &[u8]) -> Answer {
+    let mut raw = Raw::connect(addr).await;
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("content-length: {}\r\n", body.len())
+    };
+    let mut bytes = format!("{line} HTTP/1.1\r\nhost: gate\r\n{headers}{length}\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    raw.send(bytes).await;
+    raw.answer().await.expect("an answer")
 }
 
 /// The text of a configuration in front of `upstream`. It has two accounts of its own unless `settings` have some.
