@@ -8,7 +8,7 @@ import {
   APICallError, embedMany, generateImage, generateText, jsonSchema, Output, RetryError, stepCountIs, streamText, tool,
 } from "ai";
 
-import { CHAT, EMBEDDINGS, IMAGES, KEY, PNG, Probe, REFUSALS, SAID, SCHEMA, URL } from "./gate.mjs";
+import { CHAT, EMBEDDINGS, IMAGES, KEY, PNG, Probe, REFUSALS, REFUSED_TOKENS, SAID, SCHEMA, URL } from "./gate.mjs";
 
 const make = (headers, apiKey = KEY) => createDeepInfra({ baseURL: `${URL}/v1`, apiKey, headers });
 const ask = (provider, extra = {}) => generateText({ model: provider(CHAT), prompt: "The tide", ...extra });
@@ -123,3 +123,22 @@ test("a wrong key is refused by the gate itself, in the words of each surface", 
   }
   assert.deepEqual(await probe.seen(), []);
 });
+
+
+for (const { name, token, status, code, words } of REFUSED_TOKENS) {
+  test(`a token ${name} rejects with the gate's own words`, async () => {
+    const probe = new Probe();
+    const provider = make(probe.headers(), token);
+    const draw = () => generateImage({ model: provider.image(CHAT), prompt: "a tide gate" });
+    for (const call of [() => ask(provider), draw]) {
+      await assert.rejects(call, (error) => {
+        assert.ok(APICallError.isInstance(error));
+        assert.equal(error.statusCode, status);
+        assert.equal(error.responseHeaders["x-tidegate-error"], code);
+        assert.ok(error.message.includes(words), error.message);
+        return true;
+      });
+    }
+    assert.deepEqual(await probe.seen(), []);
+  });
+}

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import Anthropic from "@anthropic-ai/sdk";
 
-import { CHAT, KEY, Probe, REFUSALS, SAID, SCHEMA, URL } from "./gate.mjs";
+import { CHAT, KEY, Probe, REFUSALS, REFUSED_TOKENS, SAID, SCHEMA, URL } from "./gate.mjs";
 
 const QUESTION = { model: CHAT, max_tokens: 64, messages: [{ role: "user", content: "What does the tide do?" }] };
 const ERRORS = {
@@ -84,3 +84,22 @@ test("a wrong key is refused by the gate itself", async () => {
   });
   assert.deepEqual(await probe.seen(), []);
 });
+
+
+for (const { name, token, status, code, words } of REFUSED_TOKENS) {
+  test(`a token ${name} rejects with the gate's own words`, async () => {
+    const probe = new Probe();
+    for (const credentials of [{ apiKey: token }, { apiKey: null, authToken: token }]) {
+      const client = make(probe.headers(), credentials);
+      for (const call of [() => client.messages.create(QUESTION), () => client.messages.stream(QUESTION).done()]) {
+        await assert.rejects(call, (error) => {
+          assert.equal(error.constructor, ERRORS[status]);
+          assert.equal(error.headers.get("x-tidegate-error"), code);
+          assert.ok(error.message.includes(words), error.message);
+          return true;
+        });
+      }
+    }
+    assert.deepEqual(await probe.seen(), []);
+  });
+}

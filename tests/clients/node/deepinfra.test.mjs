@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { AutomaticSpeechRecognition, Embeddings, TextGeneration, TextToImage } from "deepinfra";
 
-import { CHAT, EMBEDDINGS, IMAGES, KEY, Probe, REFUSALS, SAID, TRANSCRIPTION, URL, WAV } from "./gate.mjs";
+import { CHAT, EMBEDDINGS, IMAGES, KEY, Probe, REFUSALS, REFUSED_TOKENS, SAID, TRANSCRIPTION, URL, WAV } from "./gate.mjs";
 
 // Its own waits are five seconds and then two.
 const WAITS = { initialBackoff: 1, subsequentBackoff: 1 };
@@ -87,3 +87,20 @@ test("a wrong key is refused by the gate itself", async () => {
   );
   assert.deepEqual(await probe.seen(), []);
 });
+
+
+for (const { name, token, status, code, words } of REFUSED_TOKENS) {
+  test(`a token ${name} rejects with the gate's own words in the answer`, async () => {
+    const probe = new Probe();
+    const model = make(Embeddings, CHAT, probe.headers(), token);
+    await quietly(() =>
+      assert.rejects(model.generate({ inputs: ["ebb"] }), (error) => {
+        assert.equal(error.response.status, status);
+        assert.equal(error.response.data.detail.code, code);
+        assert.ok(error.response.data.detail.error.includes(words), error.response.data.detail.error);
+        return true;
+      }),
+    );
+    assert.deepEqual(await probe.seen(), []);
+  });
+}

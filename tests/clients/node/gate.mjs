@@ -8,7 +8,9 @@ import { deflateSync } from "node:zlib";
 globalThis.File ??= File;
 
 export const URL = process.env.TIDEGATE_URL;
-export const KEY = process.env.TIDEGATE_API_KEY;
+// The suites run twice: once with a scoped token where an API key goes.
+export const BY_TOKEN = process.env.TIDEGATE_TOKEN !== undefined;
+export const KEY = process.env.TIDEGATE_TOKEN ?? process.env.TIDEGATE_API_KEY;
 export const UPSTREAM = process.env.TIDEGATE_SIMULATED_UPSTREAM;
 
 export const CHAT = "meta-llama/Llama-3.3-70B-Instruct";
@@ -76,6 +78,24 @@ export const REFUSALS = [
   [429, true],
   [500, true],
   [503, true],
+];
+
+/** Tokens that the gate refuses, and how it says so. */
+export const REFUSED_TOKENS = [
+  {
+    name: "for another model",
+    token: process.env.TIDEGATE_NARROW_TOKEN,
+    status: 403,
+    code: "model_not_allowed",
+    words: `this token is not for the model \`${CHAT}\``,
+  },
+  {
+    name: "that has expired",
+    token: process.env.TIDEGATE_EXPIRED_TOKEN,
+    status: 401,
+    code: "token_expired",
+    words: "the token has expired",
+  },
 ];
 
 /** One test's mark on its calls, and what the upstream saw under that mark. */

@@ -6,7 +6,8 @@ import { test } from "node:test";
 import OpenAI, { toFile } from "openai";
 
 import {
-  CHAT, EMBEDDINGS, IMAGES, KEY, PNG, Probe, REFUSALS, SAID, SCHEMA, SPEECH, TRANSCRIPTION, URL, WAV,
+  BY_TOKEN, CHAT, EMBEDDINGS, IMAGES, KEY, PNG, Probe, REFUSALS, REFUSED_TOKENS, SAID, SCHEMA, SPEECH, TRANSCRIPTION,
+  URL, WAV,
 } from "./gate.mjs";
 
 const QUESTION = [{ role: "user", content: "What does the tide do?" }];
@@ -186,11 +187,36 @@ test("a wrong key is refused by the gate itself", async () => {
   assert.deepEqual(await probe.seen(), []);
 });
 
-test("a route that is not in the table is not found", async () => {
+test("a route that is not in the table is refused", async () => {
   const probe = new Probe();
+  // A token is not told what there is.
+  const [Kind, code] = BY_TOKEN
+    ? [OpenAI.PermissionDeniedError, "route_not_allowed"]
+    : [OpenAI.NotFoundError, "unknown_route"];
   await assert.rejects(
     (async () => collect(make(probe.headers()).files.list()))(),
-    (error) => error instanceof OpenAI.NotFoundError && error.code === "unknown_route",
+    (error) => error instanceof Kind && error.code === code,
   );
   assert.deepEqual(await probe.seen(), []);
 });
+
+
+for (const { name, token, status, code, words } of REFUSED_TOKENS) {
+  test(`a token ${name} rejects with the gate's own words`, async () => {
+    const probe = new Probe();
+    const client = make(probe.headers(), { apiKey: token });
+    for (const call of [
+      () => ask(client),
+      () => ask(client, { stream: true }),
+      async () => client.audio.transcriptions.create({ model: CHAT, file: await toFile(WAV, "tide.wav") }),
+    ]) {
+      await assert.rejects(call, (error) => {
+        assert.equal(error.constructor, ERRORS[status]);
+        assert.equal(error.code, code);
+        assert.ok(error.message.includes(words), error.message);
+        return true;
+      });
+    }
+    assert.deepEqual(await probe.seen(), []);
+  });
+}

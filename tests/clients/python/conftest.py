@@ -15,6 +15,12 @@ def probe():
     return gate.Probe()
 
 
+@pytest.fixture(params=gate.REFUSED_TOKENS.values(), ids=gate.REFUSED_TOKENS)
+def refused(request):
+    """Each token that the gate refuses."""
+    return request.param
+
+
 @pytest.fixture
 def wire(monkeypatch):
     """Adds headers to what `requests` and `aiohttp` send, for SDKs that take none, and leads to the gate what an SDK

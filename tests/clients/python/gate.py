@@ -3,12 +3,15 @@
 import json
 import os
 import struct
+import typing
 import urllib.request
 import uuid
 import zlib
 
 URL = os.environ["TIDEGATE_URL"]
-KEY = os.environ["TIDEGATE_API_KEY"]
+# The suites run twice: once with a scoped token where an API key goes.
+BY_TOKEN = "TIDEGATE_TOKEN" in os.environ
+KEY = os.environ["TIDEGATE_TOKEN"] if BY_TOKEN else os.environ["TIDEGATE_API_KEY"]
 MANAGER_KEY = os.environ["TIDEGATE_MANAGER_KEY"]
 UPSTREAM = os.environ["TIDEGATE_SIMULATED_UPSTREAM"]
 
@@ -50,6 +53,23 @@ PNG = (
 
 # Statuses of an upstream's refusal, and whether a client that honours statuses may try again.
 REFUSALS = {401: False, 402: False, 403: False, 404: False, 429: True, 500: True, 503: True}
+
+
+class RefusedToken(typing.NamedTuple):
+    """A token that the gate refuses, and how it says so."""
+
+    token: str
+    status: int
+    code: str
+    words: str
+
+
+REFUSED_TOKENS = {
+    "for another model": RefusedToken(
+        os.environ["TIDEGATE_NARROW_TOKEN"], 403, "model_not_allowed", f"this token is not for the model `{CHAT}`"
+    ),
+    "expired": RefusedToken(os.environ["TIDEGATE_EXPIRED_TOKEN"], 401, "token_expired", "the token has expired"),
+}
 
 
 class Probe:

@@ -57,3 +57,10 @@ def test_a_refusal_is_an_exception_with_its_status(probe, status):
         ask(make(probe.refusal(status)))
     assert caught.value.status_code == status
     assert len(probe.seen()) == (3 if REFUSALS[status] else 1)
+
+
+def test_a_refused_token_raises_with_the_gates_own_words(probe, refused):
+    with pytest.raises(openai.APIStatusError, match=refused.words) as caught:
+        ask(make(probe.headers(), key=refused.token))
+    assert (caught.value.status_code, caught.value.code) == (refused.status, refused.code)
+    assert probe.seen() == []

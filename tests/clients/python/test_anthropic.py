@@ -81,3 +81,19 @@ def test_a_wrong_key_is_refused_by_the_gate_itself(probe):
     assert caught.value.body["error"]["type"] == "authentication_error"
     assert caught.value.response.headers["x-tidegate-error"] == "invalid_credentials"
     assert probe.seen() == []
+
+
+def test_a_refused_token_raises_with_the_gates_own_words(probe, refused):
+    for credentials in ({"api_key": refused.token}, {"auth_token": refused.token}):
+        client = make(probe.headers(), **credentials)
+        for call in (
+            lambda: ask(client),
+            lambda: ask(client, stream=True),
+            lambda: client.messages.count_tokens(model=CHAT, messages=QUESTION),
+        ):
+            with pytest.raises(anthropic.APIStatusError) as caught:
+                call()
+            assert type(caught.value) is ERRORS[refused.status]
+            assert caught.value.response.headers["x-tidegate-error"] == refused.code
+            assert refused.words in str(caught.value)
+    assert probe.seen() == []

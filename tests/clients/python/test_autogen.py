@@ -77,3 +77,10 @@ def test_a_wrong_key_is_refused_by_the_gate_itself(probe):
     with pytest.raises(openai.AuthenticationError):
         run(probe.headers(), lambda client: client.create(MESSAGES), key="not-a-key-of-anybody-here")
     assert probe.seen() == []
+
+
+def test_a_refused_token_raises_with_the_gates_own_words(probe, refused):
+    with pytest.raises(openai.APIStatusError, match=refused.words) as caught:
+        run(probe.headers(), lambda client: client.create(MESSAGES), key=refused.token)
+    assert (caught.value.status_code, caught.value.code) == (refused.status, refused.code)
+    assert probe.seen() == []

@@ -86,3 +86,14 @@ def test_a_wrong_key_is_refused_by_the_gate_itself(probe):
     assert caught.value.message == caught.value.response.json()["detail"]["error"]
     assert caught.value.response.headers["x-tidegate-error"] == "invalid_credentials"
     assert probe.seen() == []
+
+
+def test_a_refused_token_raises_with_the_gates_own_words(probe, refused):
+    text = make(deepinfra.TextGeneration, CHAT, probe.headers(), key=refused.token)
+    upload = make(deepinfra.AutomaticSpeechRecognition, CHAT, probe.headers(), key=refused.token)
+    for call in (lambda: text.generate({"input": "The tide"}), lambda: upload.generate({"audio": WAV})):
+        with pytest.raises(ERRORS[refused.status]) as caught:
+            call()
+        assert refused.words in str(caught.value)
+        assert caught.value.response.json()["detail"]["code"] == refused.code
+    assert probe.seen() == []

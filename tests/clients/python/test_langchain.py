@@ -130,3 +130,17 @@ def test_a_wrong_key_is_refused_by_the_gate_itself(wire, probe):
     with pytest.raises(Exception, match="Unauthorized"):
         text.invoke("The tide")
     assert probe.seen() == []
+
+
+def test_a_refused_token_raises_with_the_gates_own_words_but_for_texts(chat, text, embeddings, probe, refused):
+    embeddings.model_id = CHAT
+    for model in (chat, text, embeddings):
+        model.deepinfra_api_token = refused.token
+    with pytest.raises(ValueError, match=refused.words):
+        chat.invoke("The tide")
+    with pytest.raises(ValueError, match=refused.words):
+        embeddings.embed_query("ebb")
+    # It has one word for 401 and 403.
+    with pytest.raises(Exception, match="^DeepInfra Server: Unauthorized$"):
+        text.invoke("The tide")
+    assert probe.seen() == []

@@ -116,3 +116,22 @@ def test_refused_embeddings_raise(embeddings, wire, probe, status):
     with pytest.raises(KeyError, match="embeddings"):
         asyncio.run(embeddings.aget_query_embedding("ebb"))
     assert len(probe.seen()) == 2
+
+
+def test_a_refused_token_raises_with_its_status_and_the_words_in_the_answer(wire, probe, refused):
+    wire.update(probe.headers())
+    model = DeepInfraLLM(model=CHAT, api_base=URL, api_key=refused.token)
+    with pytest.raises(requests.HTTPError) as caught:
+        model.complete("The tide")
+    assert caught.value.response.status_code == refused.status
+    assert refused.words in caught.value.response.text
+    # The asynchronous half drops the answer.
+    with pytest.raises(aiohttp.ClientResponseError) as caught:
+        asyncio.run(model.achat(messages()))
+    assert caught.value.status == refused.status
+    assert refused.words not in str(caught.value)
+    embeddings = GatedEmbeddings(model_id=CHAT, api_token=refused.token)
+    with pytest.raises(requests.HTTPError) as caught:
+        embeddings.get_query_embedding("ebb")
+    assert refused.words in caught.value.response.text
+    assert probe.seen() == []

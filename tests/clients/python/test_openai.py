@@ -7,7 +7,8 @@ import json
 import openai
 import pytest
 from gate import (
-    CHAT, EMBEDDINGS, IMAGES, KEY, PNG, QUESTION, REFUSALS, SAID, SCHEMA, SPEECH, TOOL, TRANSCRIPTION, URL, WAV,
+    BY_TOKEN, CHAT, EMBEDDINGS, IMAGES, KEY, PNG, QUESTION, REFUSALS, SAID, SCHEMA, SPEECH, TOOL, TRANSCRIPTION, URL,
+    WAV,
 )  # fmt: skip
 
 ERRORS = {
@@ -244,10 +245,11 @@ def test_two_keys_that_differ_are_refused(probe):
     assert probe.seen() == []
 
 
-def test_a_route_that_is_not_in_the_table_is_not_found(probe):
-    with pytest.raises(openai.NotFoundError) as caught:
+def test_a_route_that_is_not_in_the_table_is_refused(probe):
+    # A token is not told what there is.
+    with pytest.raises(openai.PermissionDeniedError if BY_TOKEN else openai.NotFoundError) as caught:
         make(probe).files.list()
-    assert caught.value.code == "unknown_route"
+    assert caught.value.code == ("route_not_allowed" if BY_TOKEN else "unknown_route")
     assert probe.seen() == []
 
 
@@ -255,4 +257,20 @@ def test_a_call_without_a_model_is_a_bad_request(probe):
     with pytest.raises(openai.BadRequestError) as caught:
         make(probe).post("/chat/completions", body={"messages": QUESTION}, cast_to=object)
     assert caught.value.code == "missing_model"
+    assert probe.seen() == []
+
+
+def test_a_refused_token_raises_with_the_gates_own_words(probe, refused):
+    client = make(probe, key=refused.token)
+    for call in (
+        lambda: ask(client),
+        lambda: ask(client, stream=True),
+        lambda: client.responses.create(model=CHAT, input="The tide"),
+        lambda: client.audio.transcriptions.create(model=CHAT, file=("tide.wav", WAV)),
+    ):
+        with pytest.raises(openai.APIStatusError) as caught:
+            call()
+        assert type(caught.value) is ERRORS[refused.status]
+        assert caught.value.code == refused.code
+        assert refused.words in str(caught.value)
     assert probe.seen() == []
