@@ -13,9 +13,10 @@ use http::{HeaderValue, Version};
 
 use super::reject::Rejection;
 use crate::config::Server;
+use crate::token::MAX_TOKEN;
 
-/// The longest path with its query, in bytes; model names and queries stay far below.
-const MAX_TARGET: usize = 8 * 1024;
+/// The longest path with its query, in bytes: room for the longest token in a query, and many times what else there is.
+const MAX_TARGET: usize = MAX_TOKEN + 128;
 
 /// What each header costs on the wire beside its name and value: `: ` and CRLF.
 const HEADER_OVERHEAD: usize = 4;

@@ -178,6 +178,11 @@ impl Gate {
             record.settle(Outcome::Completed);
             return Ok(answer);
         }
+        if let Some(scope) = &caller.scope
+            && route.surface() == Surface::Catalogue
+        {
+            catalogue::ask_whole(scope, &mut parts.headers);
+        }
         let admitting = async {
             let call = Call::read(route, parts, body, live.read_limits()).await?;
             if let Some(model) = call.models().first() {

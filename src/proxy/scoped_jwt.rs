@@ -63,6 +63,7 @@ pub(super) struct Asking<'a> {
 impl Asking<'_> {
     fn mint(self, body: &Bytes) -> Result<Response<Body>, Rejection> {
         let account = &self.caller.account;
+        let jti = Mint::random_jti().map_err(Rejection::internal)?;
         let request = MintRequest::read(body, self.keys.now(), &self.keys.lifetimes()).map_err(wrong)?;
         let mint = Mint {
             account: account.clone(),
@@ -70,7 +71,7 @@ impl Asking<'_> {
             models: request.models,
             expires_at: request.expires_at,
             spending_limit: request.spending_limit,
-            jti: Some(Mint::random_jti().map_err(Rejection::internal)?),
+            jti: Some(jti.clone()),
         };
         let signed = self
             .keys
@@ -83,6 +84,14 @@ impl Asking<'_> {
             Some(token) => token.map_err(Rejection::internal)?,
         };
         self.metrics.token_minted(account);
+        tracing::info!(
+            target: "audit",
+            %account,
+            by = %self.caller.key,
+            key = %request.key,
+            token = format_args!("jti:{jti}"),
+            "a token was made"
+        );
         Ok(body::json(StatusCode::OK, &json!({"token": token})))
     }
 

@@ -12,23 +12,34 @@ use tokio_util::task::TaskTracker;
 
 use super::manage::ChangeError;
 use super::ring::{Caller, KeyRing};
-use super::store::{Change, Kept, KeyStore, KeyStoreError};
+use super::store::{Change, Kept, KeyStore, KeyStoreError, Revoked};
 use super::{Flaw, Lifetimes, Scope, SigningKey};
 use crate::config::{Account, Config};
 use crate::types::{AccountId, Clock, KeyName, TokenId};
+
+/// How long after a token's end its revocation is forgotten: longer than a clock may be wrong before somebody notices.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Who may call.
 #[derive(Debug)]
 pub struct Keys {
     ring: ArcSwap<KeyRing>,
-    /// Each with the time from which on it may be forgotten.
-    revoked: DashMap<(AccountId, TokenId), Option<Duration>>,
+    revoked: DashMap<(AccountId, TokenId), Revocation>,
     known: Mutex<Known>,
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     /// One change at a time, so that each is decided on what the one before left.
     changing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
+}
+
+/// A revocation that is in force.
+#[derive(Debug, Clone, Copy)]
+struct Revocation {
+    /// From when on the token is worth nothing anyway; none keeps it for good.
+    until: Option<Duration>,
+    /// Whether the store has it.
+    kept: bool,
 }
 
 /// What the keys in force are made of.
@@ -83,7 +94,15 @@ impl Keys {
         };
         Ok(Self {
             ring: ArcSwap::from_pointee(known.ring()),
-            revoked: revoked.map(|one| ((one.account, one.token), one.until)).collect(),
+            revoked: revoked
+                .map(
+                    |Revoked {
+                         account,
+                         token,
+                         until,
+                     }| { ((account, token), Revocation { until, kept: true }) },
+                )
+                .collect(),
             known: Mutex::new(known),
             store,
             clock,
@@ -174,13 +193,22 @@ impl Keys {
         token: TokenId,
         until: Option<Duration>,
     ) -> Result<(), ChangeError> {
-        self.revoked.insert((account.clone(), token.clone()), until);
+        let which = (account.clone(), token.clone());
+        let known = self.revoked.get(&which).map(|known| *known);
+        if known.is_some_and(|known| known.kept && (known.until.is_none() || known.until >= until)) {
+            return Ok(());
+        }
+        self.revoked
+            .insert(which.clone(), Revocation { until, kept: false });
         let change = Change::Revoke {
             account,
             token,
             until,
         };
-        self.change(move |_| Ok(vec![change])).await
+        // It decides on nothing that others change, and so waits for none of their changes.
+        self.store.apply(change).await?;
+        self.revoked.insert(which, Revocation { until, kept: true });
+        Ok(())
     }
 
     /// Forgets the revocations of tokens that have expired long since.
@@ -188,15 +216,13 @@ impl Keys {
     /// # Errors
     /// The store does not take it.
     pub async fn tidy(&self) -> Result<(), KeyStoreError> {
-        // Later than needed: the clock may be set back.
-        const LATER: Duration = Duration::from_secs(24 * 60 * 60);
-        let before = self.now().saturating_sub(LATER);
-        let gone = |until: &Option<Duration>| until.is_some_and(|until| until < before);
+        let before = self.now().saturating_sub(FORGOTTEN_AFTER);
+        let gone = |one: &Revocation| one.until.is_some_and(|until| until < before);
         if !self.revoked.iter().any(|one| gone(one.value())) {
             return Ok(());
         }
         self.store.apply(Change::Forget { before }).await?;
-        self.revoked.retain(|_, until| !gone(until));
+        self.revoked.retain(|_, one| !gone(one));
         Ok(())
     }
 

@@ -262,7 +262,8 @@ impl Known {
         self.configured(id).map(|account| Change::PutAccount {
             id: id.clone(),
             name: account.name.clone(),
-            management: account.management,
+            // As long as the account stands in the settings, they decide; after that nothing is left of what they allowed.
+            management: false,
         })
     }
 

@@ -13,6 +13,9 @@ use crate::types::{KeyName, ModelPattern, Money};
 /// The two names of the member that names the key: today's, and the one before it.
 const KEY_NAMES: [&str; 2] = ["api_key_name", "api_token_name"];
 
+/// How many unknown members are told of.
+const MOST_UNKNOWN: usize = 16;
+
 /// A token that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MintRequest {
@@ -194,7 +197,7 @@ impl<'a> Fields<'a> {
     }
 
     fn no_others(&mut self) {
-        let names = self.members.iter().map(|(name, _)| *name);
+        let names = self.members.iter().take(MOST_UNKNOWN).map(|(name, _)| *name);
         let others = names.map(|name| FieldError {
             field: name.chars().take(64).collect::<String>().into(),
             message: "Extra inputs are not permitted".into(),

@@ -18,9 +18,6 @@ use crate::types::{AccountId, KeyName, sha256};
 /// How many verified tokens are remembered, about 1 KiB each.
 const MAX_VERIFIED: usize = 10_000;
 
-/// Checked in place of the key that a token names and nobody has, so that it takes as long.
-const NOBODYS_SECRET: &[u8] = b"a secret that no key has, since a key's is visible ASCII without spaces";
-
 /// A caller whose credential was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -40,6 +37,7 @@ pub(super) struct KeyRing {
     by_digest: HashMap<[u8; 32], Shown>,
     by_name: HashMap<(AccountId, KeyName), Vec<Secret>>,
     lifetimes: Lifetimes,
+    /// Checked in place of a key that a token names and nobody has, so that it takes as long.
     nobody: Option<SigningKey>,
     /// By the SHA-256 of the whole token: never by a part of it, since that is all that tells two tokens apart.
     verified: Cache<[u8; 32], Arc<Verified>>,
@@ -77,7 +75,7 @@ impl KeyRing {
             by_digest: HashMap::with_capacity(kept.keys.len()),
             by_name: HashMap::with_capacity(kept.keys.len()),
             lifetimes,
-            nobody: SigningKey::new(NOBODYS_SECRET).ok(),
+            nobody: nobodys_key(),
             verified: Cache::new(MAX_VERIFIED),
         };
         for account in accounts {
@@ -144,23 +142,24 @@ impl KeyRing {
         let token = Unverified::read(text)?;
         let named = (token.account().clone(), token.key().clone());
         let secrets = self.by_name.get(&named).map(Vec::as_slice).unwrap_or_default();
-        let mut found = Err(Flaw::Signature);
-        for secret in secrets.iter().filter(|secret| holds(secret.until, now)) {
-            found = token.verify(&secret.key, now, &self.lifetimes);
-            if !matches!(found, Err(Flaw::Signature)) {
-                let scope = found?;
-                return Ok(self.remember(digest, scope, secret.until));
-            }
-        }
-        if secrets.is_empty()
+        let mut holding = secrets
+            .iter()
+            .filter(|secret| holds(secret.until, now))
+            .peekable();
+        if holding.peek().is_none()
             && let Some(nobody) = &self.nobody
         {
-            found = token.verify(nobody, now, &self.lifetimes);
+            // Whatever comes of it, no key has signed the token.
+            token.verify(nobody, now, &self.lifetimes).ok();
         }
-        match found {
-            Err(flaw) => Err(flaw.into()),
-            Ok(_) => Err(Flaw::Signature.into()),
+        for secret in holding {
+            match token.verify(&secret.key, now, &self.lifetimes) {
+                Err(Flaw::Signature) => {}
+                Err(flaw) => return Err(flaw.into()),
+                Ok(scope) => return Ok(self.remember(digest, scope, secret.until)),
+            }
         }
+        Err(Flaw::Signature.into())
     }
 
     /// What a token says whose signature is a key's, whether or not its time is over; `None` if no key has signed it.
@@ -220,6 +219,13 @@ impl Verified {
         }
         Ok(Arc::clone(&self.caller))
     }
+}
+
+/// A key that nobody has; none where the system gives no random bytes.
+fn nobodys_key() -> Option<SigningKey> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret).ok()?;
+    SigningKey::new(&secret).ok()
 }
 
 fn holds(until: Option<Duration>, now: Duration) -> bool {

@@ -142,11 +142,15 @@ impl ModelPattern {
         }
     }
 
-    /// Whether `model`, without its version, is meant.
+    /// Whether `model`, without its version, is meant. The beginning of a name means deployments only if it is `*` or says
+    /// `deploy_id:`.
     pub fn matches(&self, model: &ModelName) -> bool {
         match self {
             Self::Exact(name) => **name == *model.base(),
-            Self::Prefix(prefix) => model.base().starts_with(&**prefix),
+            Self::Prefix(prefix) if !model.base().starts_with(&**prefix) => false,
+            Self::Prefix(prefix) => {
+                model.deployment_id().is_none() || prefix.is_empty() || prefix.starts_with(DEPLOY_PREFIX)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod admin_keys;
 mod allow_list;
 mod attacks;
 mod bodies;
+mod catalogues;
 mod cors;
 mod counting;
 mod draining;

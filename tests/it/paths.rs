@@ -335,7 +335,7 @@ async fn a_long_segment_is_no_model_and_passes_for_a_manager() {
         assert_eq!(answer.status, 404);
         assert!(upstream.requests().is_empty());
     }
-    let longer = format!("/v1/files/{}", "a".repeat(8 * 1024));
+    let longer = format!("/v1/files/{}", "a".repeat(9 * 1024));
     assert_eq!(gateway.bare("GET", &longer, &headers, b"").await.status, 431);
     let target = format!("/v1/files/{long}");
     assert_eq!(gateway.bare("GET", &target, &headers, b"").await.status, 200);

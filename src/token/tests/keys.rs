@@ -246,7 +246,7 @@ async fn a_remembered_token_ends_with_its_time_and_its_name_alone_is_worth_nothi
 }
 
 #[tokio::test]
-async fn revocations_are_forgotten_a_day_after_their_tokens_end_and_others_never() {
+async fn revocations_are_forgotten_long_after_their_tokens_end_and_others_never() {
     let gate = Gate::with(configured()).await;
     let keys = Arc::new(gate.keys);
     let ended = TokenId::of_digest([7; 32]);
@@ -255,7 +255,7 @@ async fn revocations_are_forgotten_a_day_after_their_tokens_end_and_others_never
         .unwrap();
     let named = TokenId::of_jti("j").unwrap();
     keys.revoke(account("a"), named.clone(), None).await.unwrap();
-    gate.clock.advance(Duration::from_secs(24 * 60 * 60));
+    gate.clock.advance(Duration::from_secs(400 * 24 * 60 * 60));
     keys.tidy().await.unwrap();
     assert!(keys.is_revoked(&account("a"), &ended));
     gate.clock.advance(Duration::from_secs(120));
@@ -279,4 +279,42 @@ async fn a_million_tokens_that_are_no_good_leave_nothing_behind() {
             .unwrap();
     }
     assert!(keys.remembered() <= 10_000, "{}", keys.remembered());
+}
+
+fn config_of(accounts: Vec<Account>) -> Config {
+    let env = std::collections::BTreeMap::<String, String>::new();
+    let mut config = Config::parse("", std::path::Path::new("."), &env).unwrap();
+    config.accounts = accounts;
+    config
+}
+
+#[tokio::test]
+async fn an_account_that_left_the_settings_manages_no_more() {
+    let keys = Arc::new(Gate::with(configured()).await.keys);
+    let secret = keys.make_key(account("a"), name("kept")).await.unwrap();
+    let mut tamed = configured();
+    tamed[0].management = false;
+    keys.reload(&config_of(tamed));
+    assert!(!keys.find(secret.expose_secret().as_bytes()).unwrap().management);
+    keys.reload(&config_of(vec![]));
+    let still = keys.find(secret.expose_secret().as_bytes());
+    assert!(
+        still.is_none_or(|caller| !caller.management),
+        "management came back"
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_outlasts_a_clock_that_jumps_ahead_and_back() {
+    let gate = Gate::with(configured()).await;
+    let (keys, clock) = (Arc::new(gate.keys), gate.clock);
+    let shown = token("a", "file", &"secret-of-the-file".into(), None);
+    let scope = keys.verify(&shown).unwrap().scope.clone().unwrap();
+    keys.revoke(scope.account, scope.id, Some(scope.expires_at))
+        .await
+        .unwrap();
+    clock.set(NOW + Duration::from_secs(2 * 86400));
+    keys.tidy().await.unwrap();
+    clock.set(NOW);
+    assert_eq!(keys.verify(&shown).unwrap_err(), Refused::Revoked);
 }
