@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { test } from "node:test";
 
 import { SignJWT, errors, jwtVerify } from "jose";
@@ -63,4 +64,48 @@ test("a token of another key, of another time or with unknown claims is not take
     assert.equal(report.verified, false);
     assert.match(report.flaw, flaw);
   }
+});
+
+const MUTANTS = 300;
+
+/** Numbers from 0 to `n` - 1, the same in every run (a linear congruential generator). */
+function dice(seed) {
+  let state = seed;
+  return (n) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * n);
+  };
+}
+
+/** A token that is right but for a few changes to its members, its JSON or its text. */
+function mutant(throwOf) {
+  const one = (list) => list[throwOf(list.length)];
+  const names = ["iat", "nbf", "jti", "model", "models", "spending_limit", "x_a", "exp", "sub", "\\u0065xp", "aud", "crit", "Exp"];
+  const values = ["1", "0", "-0", "1.0", "1e3", "null", '"a"', '"a/b"', '["a/b"]', "[]", "{}", "true", "0.1", "4102444800", '"\\ud800"'];
+  const members = [["sub", JSON.stringify(ACCOUNT)], ["exp", String(Math.floor(Date.now() / 1000) + 3600)]];
+  for (let more = throwOf(3); more > 0; more -= 1) members.push([one(names), one(values)]);
+  const header = [["alg", '"HS256"'], ["kid", JSON.stringify(KID)], ["typ", '"JWT"']];
+  if (throwOf(8) === 0) header.push([one(["typ", "alg", "crit", "b64", "zip", "x"]), one(values)]);
+  const space = one(["", "", " ", "\n\t"]);
+  const text = (list) => `{${list.map(([name, value]) => `${space}"${name}":${space}${value}`).join(",")}${space}}`;
+  const message = [header, members].map((list) => Buffer.from(text(list)).toString("base64url")).join(".");
+  const token = `${message}.${createHmac("sha256", KEY).update(message).digest("base64url")}`;
+  if (throwOf(3) > 0) return token;
+  const at = throwOf(token.length);
+  return token.slice(0, at) + one(["", "=", ".", "A", "_", "+", " ", "é"]) + token.slice(at + 1);
+}
+
+test("what is taken of mutated tokens jose takes and reads alike", async () => {
+  const throwOf = dice(7);
+  let taken = 0;
+  for (let made = 0; made < MUTANTS; made += 1) {
+    const token = mutant(throwOf);
+    const report = inspect(token);
+    if (!report.verified) continue;
+    const { payload } = await jwtVerify(token, SECRET, { algorithms: ["HS256"], subject: ACCOUNT });
+    assert.deepEqual(payload, report.claims, token);
+    taken += 1;
+  }
+  // Neither may be rare, or nothing is shown.
+  assert.ok(MUTANTS / 6 < taken && taken < (MUTANTS * 5) / 6, `${taken}`);
 });
