@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::{Bytes, Incoming};
+use serde::Serialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::reject::Rejection;
 use crate::body::{self, Body, ReadError};
+use crate::dialect::CallError;
 use crate::metrics::Metrics;
 use crate::token::{
     Caller, FieldError, Flaw, Keys, Mint, MintError, MintRequest, PREFIX, RequestError, Scope,
@@ -49,7 +51,7 @@ pub(super) async fn answer(
     if *method == Method::DELETE {
         return asking.revoke(scope).await;
     }
-    Ok(asking.shown(&scope))
+    asking.shown(&scope)
 }
 
 /// Who asks, and what is needed for an answer.
@@ -58,6 +60,19 @@ pub(super) struct Asking<'a> {
     pub(super) caller: &'a Caller,
     pub(super) keys: &'a Arc<Keys>,
     pub(super) metrics: &'a Metrics,
+}
+
+/// A token as its account sees it; money is in USD.
+#[derive(Serialize)]
+struct Shown {
+    expires_at: u64,
+    models: Option<Vec<String>>,
+    spending_limit: Option<Money>,
+    spent: Money,
+    held: Money,
+    remaining: Option<Money>,
+    revoked: bool,
+    token_id: String,
 }
 
 impl Asking<'_> {
@@ -92,7 +107,10 @@ impl Asking<'_> {
             token = format_args!("jti:{jti}"),
             "a token was made"
         );
-        Ok(body::json(StatusCode::OK, &json!({"token": token})))
+        let mut answer = body::json(StatusCode::OK, &json!({"token": token}));
+        let no_store = HeaderValue::from_static("no-store");
+        answer.headers_mut().insert(CACHE_CONTROL, no_store);
+        Ok(answer)
     }
 
     /// What a token says that a key of the caller's account has signed. Of others it is not told that they exist.
@@ -103,21 +121,21 @@ impl Asking<'_> {
             .ok_or_else(|| Rejection::not_found(NO_SUCH_TOKEN))
     }
 
-    fn shown(self, scope: &Scope) -> Response<Body> {
+    fn shown(self, scope: &Scope) -> Result<Response<Body>, Rejection> {
         let models = scope.models.as_ref();
-        let models = models.map(|models| models.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let limit = scope.spending_limit;
-        let value = json!({
-            "expires_at": scope.expires_at.as_secs(),
-            "models": models,
-            "spending_limit": limit.map(number),
-            "spent": number(Money::ZERO),
-            "held": number(Money::ZERO),
-            "remaining": limit.map(number),
-            "revoked": self.keys.is_revoked(&scope.account, &scope.id),
-            "token_id": scope.id.to_string(),
-        });
-        body::json(StatusCode::OK, &value)
+        let shown = Shown {
+            expires_at: scope.expires_at.as_secs(),
+            models: models.map(|models| models.iter().map(ToString::to_string).collect()),
+            spending_limit: scope.spending_limit,
+            spent: Money::ZERO,
+            held: Money::ZERO,
+            remaining: scope.spending_limit,
+            revoked: self.keys.is_revoked(&scope.account, &scope.id),
+            token_id: scope.id.to_string(),
+        };
+        // Not by way of `Value`, which would make floating-point numbers of the money.
+        let text = serde_json::to_string(&shown).map_err(Rejection::internal)?;
+        Ok(body::with_type(StatusCode::OK, "application/json", text))
     }
 
     async fn revoke(self, scope: Scope) -> Result<Response<Body>, Rejection> {
@@ -133,11 +151,6 @@ impl Asking<'_> {
             &json!({"token_id": id, "revoked": true}),
         ))
     }
-}
-
-/// Dollars as a JSON number in plain decimal notation.
-fn number(money: Money) -> Option<Box<RawValue>> {
-    RawValue::from_string(money.to_string()).ok()
 }
 
 /// The token of the query, without its prefix.
@@ -174,5 +187,5 @@ fn wrong(error: RequestError) -> Rejection {
 }
 
 fn unread(error: ReadError) -> Rejection {
-    crate::dialect::CallError::from(error).into()
+    CallError::from(error).into()
 }

@@ -345,3 +345,23 @@ async fn whether_a_key_exists_is_not_told_to_who_has_none() {
     }
     assert_eq!(codes[0], codes[1]);
 }
+
+#[tokio::test]
+async fn money_is_shown_as_a_plain_number_to_the_last_digit() {
+    let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
+    let gate = Gateway::start(upstream.addr).await;
+    for (asked, shown) in [
+        ("1e-9", "0.000000001"),
+        ("0.0000436", "0.0000436"),
+        ("123456789.123456789", "123456789.123456789"),
+        ("2.50", "2.5"),
+    ] {
+        let body = format!(r#"{{"api_key_name":"auto","spending_limit":{asked}}}"#);
+        let made = gate.post(ROUTE, body).await;
+        assert_eq!(made.header("cache-control"), Some("no-store"));
+        let token = value(&made)["token"].as_str().unwrap().to_owned();
+        let text = look(&gate, "GET", KEY, &token).await.text();
+        let want = format!(r#""spending_limit":{shown},"spent":0,"held":0,"remaining":{shown},"#);
+        assert!(text.contains(&want), "{text}");
+    }
+}
