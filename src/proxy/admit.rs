@@ -18,8 +18,7 @@ const X_TIDEGATE_WEBHOOK: &str = "x-tidegate-webhook";
 ///
 /// # Errors
 /// `route_not_allowed` for a token on a route that is not for tokens; `unknown_route` for the upstream's account routes,
-/// unless the account manages; `not_in_this_version` for what waits
-/// for its feature.
+/// unless the account manages; `not_in_this_version` for what waits for its feature.
 pub(super) fn route(caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Rejection> {
     let surface = route.surface();
     if caller.scope.is_some() && matches!(surface, Surface::Management | Surface::ScopedJwt) {
@@ -48,8 +47,8 @@ pub(super) fn call(call: &Call) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Checks that `caller` may call every model that `call` names, in whatever key. A token must name the model asked for, or the one that
-/// an alias makes serve it.
+/// Checks that `caller` may call every model that `call` names, in whatever key. A token must name the model asked for,
+/// or the one that an alias makes serve it.
 ///
 /// # Errors
 /// `model_not_allowed`.

@@ -36,7 +36,7 @@ use crate::config::{Config, Server};
 use crate::dialect::{Call, Family, ReadLimits, Route, Surface};
 use crate::limit::{Admitted, Limits};
 use crate::metrics::{Metrics, Outcome, Stage};
-use crate::token::{Caller, Keys};
+use crate::token::{Caller, Keys, Scope};
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
 
@@ -178,9 +178,11 @@ impl Gate {
             record.settle(Outcome::Completed);
             return Ok(answer);
         }
-        if let Some(scope) = &caller.scope
-            && route.surface() == Surface::Catalogue
-        {
+        let looking = caller
+            .scope
+            .as_ref()
+            .filter(|_| route.surface() == Surface::Catalogue);
+        if let Some(scope) = looking {
             catalogue::ask_whole(scope, &mut parts.headers);
         }
         let admitting = async {
@@ -196,12 +198,7 @@ impl Gate {
             Ok::<_, Rejection>((call, admitted))
         };
         let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, admitting).await?;
-        let is_catalogue = call.route().surface() == Surface::Catalogue;
-        let answer = self.answer((call, admitted), visit).await?;
-        match &caller.scope {
-            Some(scope) if is_catalogue => Box::pin(catalogue::seen_by(scope, answer)).await,
-            Some(_) | None => Ok(answer),
-        }
+        self.answer((call, admitted), looking, visit).await
     }
 
     /// Answers what the gate itself knows.
@@ -223,10 +220,11 @@ impl Gate {
         scoped_jwt::answer(&parts.method, &parts.uri, body, idle, asking).await
     }
 
-    /// Sends a call that was let in, and hands its answer to the meter.
+    /// Sends a call that was let in, and hands its answer to the meter; a catalogue as the token `looking` at it sees it.
     async fn answer(
         &self,
         (mut call, admitted): (Call, Option<Admitted>),
+        looking: Option<&Scope>,
         visit: Visit<'_>,
     ) -> Result<Response<Body>, Rejection> {
         let Visit {
@@ -245,12 +243,13 @@ impl Gate {
         if let Some(fields) = record.rate_limit() {
             fields.set(answer.headers_mut());
         }
-        Ok(meter::watched(
-            answer,
-            asked,
-            upstream.idle_timeout(),
-            record.take(),
-        ))
+        let idle = upstream.idle_timeout();
+        if let Some(scope) = looking {
+            // Boxed, so that other calls do not carry what it takes.
+            let seen = Box::pin(catalogue::seen_by(scope, answer, idle)).await?;
+            return Ok(meter::watched(seen, asked, idle, record.take()));
+        }
+        Ok(meter::watched(answer, asked, idle, record.take()))
     }
 }
 

@@ -46,7 +46,7 @@ impl Rejection {
         }
     }
 
-    fn because(mut self, detail: impl Into<BoxError>) -> Self {
+    pub(super) fn because(mut self, detail: impl Into<BoxError>) -> Self {
         self.detail = Some(detail.into());
         self
     }

@@ -52,6 +52,8 @@ async fn a_catalogue_shows_a_token_its_models_only() {
     let id = |id| format!("{}x-request-id: {id}\r\n", bearer(&token));
     let odd = gate.bare("GET", "/v1/models", &id("odd"), b"").await;
     assert_eq!((odd.status, odd.code()), (502, Some("upstream_invalid")));
+    assert_eq!(gate.metric("tidegate_rejections_total", "upstream_invalid"), 1.0);
+    assert_eq!(gate.metric("tidegate_requests_total", r#"status="502""#), 1.0);
     let error = gate.bare("GET", "/v1/models", &id("error"), b"").await;
     assert_eq!(
         (error.status, error.code(), error.text().as_str()),
