@@ -42,6 +42,13 @@ struct Revocation {
     kept: bool,
 }
 
+impl Revocation {
+    fn lasts_as_long_as(self, until: Option<Duration>) -> bool {
+        self.until
+            .is_none_or(|mine| until.is_some_and(|until| until <= mine))
+    }
+}
+
 /// What the keys in force are made of.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -66,7 +73,7 @@ pub enum Refused {
 
 impl From<Flaw> for Refused {
     fn from(flaw: Flaw) -> Self {
-        if flaw == Flaw::Expired {
+        if flaw.is_expiry() {
             Self::Expired
         } else {
             Self::Invalid(flaw)
@@ -188,14 +195,14 @@ impl Keys {
     /// # Errors
     /// The store does not take it: the revocation may not outlast this process.
     pub async fn revoke(
-        self: &Arc<Self>,
+        &self,
         account: AccountId,
         token: TokenId,
         until: Option<Duration>,
     ) -> Result<(), ChangeError> {
         let which = (account.clone(), token.clone());
         let known = self.revoked.get(&which).map(|known| *known);
-        if known.is_some_and(|known| known.kept && (known.until.is_none() || known.until >= until)) {
+        if known.is_some_and(|known| known.kept && known.lasts_as_long_as(until)) {
             return Ok(());
         }
         self.revoked
@@ -226,7 +233,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Decides on changes, makes them durable in turn and puts them in force. Goes on if the future is dropped.
+    /// Decides on changes, and in turn makes each durable and puts it in force. Goes on if the future is dropped.
     pub(super) async fn change<D>(self: &Arc<Self>, decide: D) -> Result<(), ChangeError>
     where
         D: FnOnce(&Known) -> Result<Vec<Change>, ChangeError> + Send + 'static,
@@ -235,24 +242,21 @@ impl Keys {
         let changing = self.tasks.spawn(async move {
             let _one_at_a_time = keys.changing.lock().await;
             let changes = decide(&keys.known())?;
-            for change in &changes {
+            for change in changes {
                 keys.store.apply(change.clone()).await?;
+                let adopting = Arc::clone(&keys);
+                let adopting = keys.tasks.spawn_blocking(move || adopting.adopt(change));
+                adopting.await.map_err(|_| ChangeError::Broken)?;
             }
-            let adopted = Arc::clone(&keys);
-            let adopting = keys.tasks.spawn_blocking(move || adopted.adopt(changes));
-            adopting.await.map_err(|_| ChangeError::Broken)
+            Ok(())
         });
         changing.await.map_err(|_| ChangeError::Broken)?
     }
 
-    /// Puts changes in force. Takes a while where there are very many keys.
-    fn adopt(&self, changes: Vec<Change>) {
+    /// Puts a change in force. Takes a while where there are very many keys.
+    fn adopt(&self, change: Change) {
         let mut known = self.known();
-        let mut changed = false;
-        for change in changes {
-            changed |= known.kept.change(change);
-        }
-        if changed {
+        if known.kept.change(change) {
             self.ring.store(Arc::new(known.ring()));
         }
     }

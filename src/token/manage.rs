@@ -80,19 +80,6 @@ impl Keys {
         self.known().keys(account, self.now())
     }
 
-    /// Adds an account to the store, or changes it there.
-    ///
-    /// # Errors
-    /// See [`ChangeError`].
-    pub async fn put_account(self: &Arc<Self>, account: KeptAccount) -> Result<(), ChangeError> {
-        self.change(move |known| {
-            let KeptAccount { id, name, management } = account;
-            known.free_account(&id)?;
-            Ok(vec![Change::PutAccount { id, name, management }])
-        })
-        .await
-    }
-
     /// Adds an account to the store that is not there yet.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl KeyRing {
         }
         for secret in holding {
             match token.verify(&secret.key, now, &self.lifetimes) {
-                Err(Flaw::Signature) => {}
+                Err(flaw) if flaw.is_of_key() => {}
                 Err(flaw) => return Err(flaw.into()),
                 Ok(scope) => return Ok(self.remember(digest, scope, secret.until)),
             }

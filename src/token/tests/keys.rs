@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
-use super::super::store::{Change, Kept, KeptAccount, KeyStore, KeyStoreError};
+use super::super::store::{Change, Kept, KeptAccount, KeyStore, KeyStoreError, Revoked};
 use super::super::{ChangeError, Keys, Mint, PREFIX, Refused, SigningKey};
 use crate::config::{Account, AccountKey, Config};
 use crate::types::{AccountId, KeyName, ManualClock, TokenId};
@@ -33,7 +33,20 @@ impl KeyStore for Memory {
                     why: "the disk is full".into(),
                 });
             }
-            self.kept.lock().unwrap().change(change);
+            let mut kept = self.kept.lock().unwrap();
+            if let Change::Revoke {
+                account,
+                token,
+                until,
+            } = change.clone()
+            {
+                kept.revoked.push(Revoked {
+                    account,
+                    token,
+                    until,
+                });
+            }
+            kept.change(change);
             Ok(())
         })
     }
@@ -125,7 +138,7 @@ async fn a_key_holds_from_its_making_to_its_removal_and_so_do_its_tokens() {
     let keys = Arc::new(keys);
     let made = keys.make_key(account("b"), name("k")).await;
     assert_eq!(made.unwrap_err(), ChangeError::Unknown("account"));
-    keys.put_account(kept("b", true)).await.unwrap();
+    keys.add_account(kept("b", true)).await.unwrap();
     let secret = keys.make_key(account("b"), name("k")).await.unwrap();
     assert!(secret.expose_secret().len() >= 32);
     let signed = token("b", "k", &secret, Some("j"));
@@ -156,7 +169,7 @@ async fn a_key_holds_from_its_making_to_its_removal_and_so_do_its_tokens() {
 async fn a_rotated_key_has_two_secrets_until_its_grace_is_over() {
     let Gate { keys, clock, .. } = Gate::with(vec![]).await;
     let keys = Arc::new(keys);
-    keys.put_account(kept("b", false)).await.unwrap();
+    keys.add_account(kept("b", false)).await.unwrap();
     let first = keys.make_key(account("b"), name("k")).await.unwrap();
     let old = token("b", "k", &first, Some("1"));
     let hour = Duration::from_secs(600);
@@ -182,7 +195,7 @@ async fn what_stands_in_the_settings_is_changed_there() {
     let keys = Arc::new(keys);
     let (id, file) = (account("a"), name("file"));
     assert_eq!(
-        keys.put_account(kept("a", false)).await,
+        keys.add_account(kept("a", false)).await,
         Err(ChangeError::Configured("account"))
     );
     assert_eq!(
@@ -317,4 +330,30 @@ async fn a_revocation_outlasts_a_clock_that_jumps_ahead_and_back() {
     keys.tidy().await.unwrap();
     clock.set(NOW);
     assert_eq!(keys.verify(&shown).unwrap_err(), Refused::Revoked);
+}
+
+#[tokio::test]
+async fn a_revocation_for_good_is_not_taken_for_one_with_an_end() {
+    let gate = Gate::with(configured()).await;
+    let token = TokenId::of_digest([7; 32]);
+    let revoke = |until| gate.keys.revoke(account("a"), token.clone(), until);
+    let kept = || {
+        gate.store
+            .kept
+            .lock()
+            .unwrap()
+            .revoked
+            .last()
+            .and_then(|one| one.until)
+    };
+    revoke(Some(NOW)).await.unwrap();
+    assert_eq!(kept(), Some(NOW));
+    revoke(None).await.unwrap();
+    assert_eq!(kept(), None);
+    revoke(Some(NOW)).await.unwrap();
+    assert_eq!(
+        gate.store.kept.lock().unwrap().revoked.len(),
+        2,
+        "the last one says nothing new"
+    );
 }
