@@ -10,32 +10,14 @@ use tokio::sync::Notify;
 
 use crate::support::client::{Answer, Raw};
 use crate::support::gateway::Gateway;
-use crate::support::upstream::{Step, Upstream, chunk, last_chunk, ok, stream_head};
+use crate::support::upstream::Upstream;
 
 const TOKEN: &str = "admin-token-0123456789";
 const SETTINGS: &str = "[admin]\ntoken = \"admin-token-0123456789\"\n";
 const KEYS: &str = "/api/v1/accounts/di:9/keys";
 
-/// Streams begin, wait for `go` and end; other calls are answered at once.
-async fn upstream(go: &Arc<Notify>) -> Upstream {
-    let go = Arc::clone(go);
-    Upstream::start(move |request| {
-        if !request.body.ends_with(b"\"stream\":true}") {
-            return ok("application/json", b"{}");
-        }
-        vec![
-            stream_head(),
-            chunk(b"data: 1\n\n"),
-            Step::Wait(Arc::clone(&go)),
-            chunk(b"data: [DONE]\n\n"),
-            last_chunk(),
-        ]
-    })
-    .await
-}
-
 async fn start() -> (Gateway, Upstream) {
-    let upstream = upstream(&Arc::default()).await;
+    let upstream = Upstream::waiting(&Arc::default()).await;
     (Gateway::with(upstream.addr, SETTINGS).await, upstream)
 }
 
@@ -123,7 +105,7 @@ async fn a_key_lives_from_its_making_to_its_removal() {
 #[tokio::test]
 async fn a_token_of_a_removed_key_is_refused_and_the_stream_that_it_began_goes_on() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let gate = Gateway::with(upstream.addr, SETTINGS).await;
     done(&gate, "POST /api/v1/accounts", r#"{"id":"di:9"}"#).await;
     let secret = secret(&done(&gate, &format!("POST {KEYS}"), r#"{"name":"auto"}"#).await);
@@ -150,7 +132,7 @@ async fn a_token_of_a_removed_key_is_refused_and_the_stream_that_it_began_goes_o
 
 #[tokio::test]
 async fn what_was_changed_outlasts_the_gateway() {
-    let upstream = upstream(&Arc::default()).await;
+    let upstream = Upstream::waiting(&Arc::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let gate = Gateway::within(upstream.addr, SETTINGS, folder.path().to_owned()).await;
     done(&gate, "POST /api/v1/accounts", r#"{"id":"di:9"}"#).await;

@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY, server};
 use crate::support::h2::{GOAWAY, H2, Outcome};
 use crate::support::process::Process;
-use crate::support::upstream::{Step, Upstream, chunk, last_chunk, ok, stream_head};
+use crate::support::upstream::Upstream;
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
 const CHAT: &str = r#"{"model":"acme/model","stream":true}"#;
@@ -21,24 +21,6 @@ fn post(body: &str) -> String {
         "POST /v1/chat/completions HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
-}
-
-/// Streams begin, wait for `go` and end; other calls are answered at once.
-async fn upstream(go: &Arc<Notify>) -> Upstream {
-    let go = Arc::clone(go);
-    Upstream::start(move |request| {
-        if !request.body.ends_with(b"\"stream\":true}") {
-            return ok("application/json", b"{}");
-        }
-        vec![
-            stream_head(),
-            chunk(b"data: 1\n\n"),
-            Step::Wait(Arc::clone(&go)),
-            chunk(b"data: [DONE]\n\n"),
-            last_chunk(),
-        ]
-    })
-    .await
 }
 
 /// A stream that has begun.
@@ -81,7 +63,7 @@ async fn ask(addr: SocketAddr, path: &str) -> Answer {
 #[tokio::test]
 async fn new_connections_are_served_during_the_delay_and_refused_after_it() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let mut gateway = Gateway::with(upstream.addr, &server("drain_delay = \"700ms\"")).await;
     assert_eq!(ask(gateway.admin, "/readyz").await.status, 200);
     let mut running = stream(gateway.addr).await;
@@ -119,7 +101,7 @@ async fn new_connections_are_served_during_the_delay_and_refused_after_it() {
 #[tokio::test]
 async fn a_kept_connection_is_answered_draining_while_a_stream_goes_on() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let mut gateway = Gateway::start(upstream.addr).await;
     let mut running = stream(gateway.addr).await;
     let (mut one, mut other) = (kept(gateway.addr).await, kept(gateway.addr).await);
@@ -143,7 +125,7 @@ async fn a_kept_connection_is_answered_draining_while_a_stream_goes_on() {
 
 #[tokio::test]
 async fn the_drain_ends_at_its_timeout_and_cuts_what_is_left() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let mut gateway = Gateway::with(upstream.addr, &server("drain_timeout = \"400ms\"")).await;
     let mut running = stream(gateway.addr).await;
     let begun = tokio::time::Instant::now();
@@ -161,7 +143,7 @@ async fn the_drain_ends_at_its_timeout_and_cuts_what_is_left() {
 #[tokio::test]
 async fn a_drain_lets_streams_finish_and_then_ends() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let mut gateway = Gateway::start(upstream.addr).await;
     let mut running = stream(gateway.addr).await;
     gateway.terminate().await;
@@ -173,7 +155,7 @@ async fn a_drain_lets_streams_finish_and_then_ends() {
 
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let mut gateway = Gateway::start(upstream.addr).await;
     let _running = stream(gateway.addr).await;
     gateway.terminate().await;
@@ -183,7 +165,7 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_the_drain_up() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let mut gateway = Gateway::start(upstream.addr).await;
     let mut old = kept(gateway.addr).await;
     let mut silent = Raw::connect(gateway.addr).await;
@@ -204,7 +186,7 @@ async fn idle_connections_do_not_hold_the_drain_up() {
 #[tokio::test]
 async fn an_http2_connection_is_told_to_go_while_its_streams_finish() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let mut gateway = Gateway::start(upstream.addr).await;
     let mut h2 = H2::connect(gateway.addr).await;
     h2.open(1, CHAT).await;
@@ -226,7 +208,7 @@ async fn an_http2_connection_is_told_to_go_while_its_streams_finish() {
 async fn the_program_ends_cleanly_on_each_signal_and_lets_a_stream_finish() {
     for name in ["TERM", "INT"] {
         let go = Arc::new(Notify::new());
-        let upstream = upstream(&go).await;
+        let upstream = Upstream::waiting(&go).await;
         let mut process = Process::start(upstream.addr);
         let mut running = stream(process.addr).await;
         process.signal(name);
@@ -243,7 +225,7 @@ async fn the_program_ends_cleanly_on_each_signal_and_lets_a_stream_finish() {
 
 #[tokio::test]
 async fn the_program_goes_on_after_a_hangup_and_stops_at_once_on_a_second_signal() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let mut process = Process::start(upstream.addr);
     let mut running = stream(process.addr).await;
     process.signal("HUP");
@@ -260,7 +242,7 @@ async fn the_program_goes_on_after_a_hangup_and_stops_at_once_on_a_second_signal
 #[tokio::test]
 async fn a_signal_takes_readiness_off_first_and_cuts_none_of_two_hundred_streams() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let mut process = Process::with(upstream.addr, "drain_delay = \"1s\"");
     let mut streams = Vec::new();
     for _ in 0..200 {
@@ -287,7 +269,7 @@ async fn a_signal_takes_readiness_off_first_and_cuts_none_of_two_hundred_streams
 
 #[tokio::test]
 async fn a_second_signal_cuts_two_hundred_streams_at_once() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let mut process = Process::start(upstream.addr);
     let mut streams = Vec::new();
     for _ in 0..200 {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{PATH, PLAIN, keys, reloads, request, upstream};
+use super::{PATH, PLAIN, keys, reloads, request};
 use crate::support::client::Raw;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY, MANAGER, UPSTREAM_KEY, server};
 use crate::support::process::Process;
+use crate::support::upstream::Upstream;
 
 /// Writes a configuration whose key stands in the file `secret`.
 fn write(folder: &Path, upstream: SocketAddr, more: &str) {
@@ -26,7 +27,7 @@ fn write(folder: &Path, upstream: SocketAddr, more: &str) {
 #[tokio::test]
 async fn a_changed_file_is_noticed_without_a_signal_and_tried_once() {
     const EVERY: Duration = Duration::from_millis(20);
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), MANAGER).unwrap();
     write(folder.path(), upstream.addr, "");
@@ -60,7 +61,7 @@ async fn a_changed_file_is_noticed_without_a_signal_and_tried_once() {
 
 #[tokio::test]
 async fn connections_to_an_upstream_that_stays_are_kept_and_others_are_closed() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let gateway = Gateway::start(upstream.addr).await;
     for _ in 0..20 {
         assert_eq!(gateway.post(PATH, PLAIN).await.status, 200);
@@ -82,7 +83,7 @@ async fn connections_to_an_upstream_that_stays_are_kept_and_others_are_closed() 
 #[tokio::test]
 async fn a_thousand_reloads_leave_nothing_behind() {
     let (one, other) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (one, other) = (upstream(&one).await, upstream(&other).await);
+    let (one, other) = (Upstream::waiting(&one).await, Upstream::waiting(&other).await);
     let gateway = Gateway::start(one.addr).await;
     let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = files();
@@ -106,7 +107,7 @@ async fn a_thousand_reloads_leave_nothing_behind() {
 
 #[tokio::test]
 async fn the_program_reloads_on_a_hangup() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let program = Process::start(upstream.addr);
     let logged = |message: &str| {
         let log = program.log();

@@ -13,30 +13,12 @@ use crate::support::client::{Answer, Raw};
 use crate::support::gateway::{Gateway, KEY, MANAGER, server};
 use crate::support::streams::Streams;
 use crate::support::tls::Authority;
-use crate::support::upstream::{Step, Upstream, chunk, last_chunk, ok, stream_head};
+use crate::support::upstream::Upstream;
 
 const PLAIN: &str = r#"{"model":"acme/model"}"#;
 const CHAT: &str = r#"{"model":"acme/model","stream":true}"#;
 const PATH: &str = "/v1/chat/completions";
 const JSON: &str = "content-type: application/json\r\n";
-
-/// Streams begin, wait for `go` and end; other calls are answered at once.
-async fn upstream(go: &Arc<Notify>) -> Upstream {
-    let go = Arc::clone(go);
-    Upstream::start(move |request| {
-        if !request.body.ends_with(b"\"stream\":true}") {
-            return ok("application/json", b"{}");
-        }
-        vec![
-            stream_head(),
-            chunk(b"data: 1\n\n"),
-            Step::Wait(Arc::clone(&go)),
-            chunk(b"data: [DONE]\n\n"),
-            last_chunk(),
-        ]
-    })
-    .await
-}
 
 fn request(body: &str) -> String {
     format!(
@@ -87,7 +69,7 @@ async fn admin(gateway: &Gateway, path: &str, headers: &str) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_lost_and_no_stream_is_cut_while_settings_change() {
     let go = Arc::new(Notify::new());
-    let (one, other) = (upstream(&go).await, upstream(&go).await);
+    let (one, other) = (Upstream::waiting(&go).await, Upstream::waiting(&go).await);
     let gateway = Gateway::start(one.addr).await;
     let mut streams = Vec::new();
     for _ in 0..4 {
@@ -157,7 +139,7 @@ async fn streams_go_on_when_their_upstream_is_gone_from_the_settings() {
 #[tokio::test]
 async fn a_removed_key_is_refused_on_its_next_call_while_its_stream_goes_on() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let gateway = Gateway::start(upstream.addr).await;
     let mut running = stream(gateway.addr).await;
     assert!(gateway.reload(&keys(&[MANAGER])).await);
@@ -180,7 +162,7 @@ async fn a_removed_key_is_refused_on_its_next_call_while_its_stream_goes_on() {
 
 #[tokio::test]
 async fn mistaken_settings_change_nothing_and_are_counted() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let gateway = Gateway::start(upstream.addr).await;
     for mistaken in [
         "nonsense",
@@ -207,7 +189,7 @@ async fn mistaken_settings_change_nothing_and_are_counted() {
 
 #[tokio::test]
 async fn another_address_takes_a_restart() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let gateway = Gateway::start(upstream.addr).await;
     for key in ["listen", "admin_listen"] {
         let settings = server("").replace(
@@ -226,7 +208,7 @@ async fn another_address_takes_a_restart() {
 #[tokio::test]
 async fn each_setting_takes_effect() {
     let go = Arc::new(Notify::new());
-    let (one, other) = (upstream(&go).await, upstream(&go).await);
+    let (one, other) = (Upstream::waiting(&go).await, Upstream::waiting(&go).await);
     let gateway = Gateway::start(one.addr).await;
 
     assert!(
@@ -282,7 +264,7 @@ async fn each_setting_takes_effect() {
 
 #[tokio::test]
 async fn new_connections_get_new_timeouts_and_caps() {
-    let upstream = upstream(&Arc::new(Notify::new())).await;
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
     let gateway = Gateway::start(upstream.addr).await;
     let mut old = Raw::connect(gateway.addr).await;
     old.send(request(PLAIN)).await;
@@ -311,7 +293,7 @@ async fn new_connections_get_new_timeouts_and_caps() {
 #[tokio::test]
 async fn tls_is_turned_on_and_off() {
     let go = Arc::new(Notify::new());
-    let upstream = upstream(&go).await;
+    let upstream = Upstream::waiting(&go).await;
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let (cert, key) = authority.issue("127.0.0.1").write(folder.path());
     let gateway = Gateway::start(upstream.addr).await;

@@ -129,6 +129,24 @@ impl Upstream {
         Self::listen(Box::new(script), false).await
     }
 
+    /// Streams begin, wait for `go` and end; other calls are answered at once.
+    pub async fn waiting(go: &Arc<Notify>) -> Self {
+        let go = Arc::clone(go);
+        Self::start(move |request| {
+            if !request.body.ends_with(b"\"stream\":true}") {
+                return ok("application/json", b"{}");
+            }
+            vec![
+                stream_head(),
+                chunk(b"data: 1\n\n"),
+                Step::Wait(Arc::clone(&go)),
+                chunk(b"data: [DONE]\n\n"),
+                last_chunk(),
+            ]
+        })
+        .await
+    }
+
     /// Answers as soon as a request's head is there and never reads its body.
     pub async fn start_early(script: impl Fn(&Recorded) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::listen(Box::new(script), true).await
