@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | ground | [`types`] |
 //! | tools | [`config`], [`metrics`], [`body`], [`stall`] |
-//! | nouns | [`token`], [`limit`], [`dialect`] |
+//! | nouns | [`token`], [`limit`], [`spend`], [`dialect`] |
 //! | the outside | [`upstream`], [`store`] |
 //! | a call | [`proxy`] |
 //! | operators | [`admin`] |
@@ -45,6 +45,7 @@ pub mod stall;
 
 pub mod dialect;
 pub mod limit;
+pub mod spend;
 pub mod token;
 
 pub mod store;

@@ -1,7 +1,9 @@
 //! Ground types: names, ids, money and the clock. No I/O, no async, no HTTP.
 
 mod account;
+mod call_id;
 mod clock;
+mod demand;
 mod digest;
 mod model;
 mod money;
@@ -11,7 +13,9 @@ mod token_id;
 mod usage;
 
 pub use account::{AccountId, InvalidAccountId, InvalidKeyName, KeyName};
+pub use call_id::CallId;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use demand::{Demand, Tier};
 pub use digest::sha256;
 pub use model::{InvalidModelName, ModelName, ModelPattern};
 pub use money::{Money, MoneyError};

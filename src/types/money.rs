@@ -46,6 +46,25 @@ impl Money {
         self.0
     }
 
+    /// The most that an amount can be.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The sum; the most that an amount can be where it is more.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// What is left after `other` is taken away; nothing where that is more.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        if other.0 >= self.0 {
+            Self::ZERO
+        } else {
+            Self(self.0.saturating_sub(other.0))
+        }
+    }
+
     /// Reads dollars in decimal notation with or without an exponent, as JSON writes numbers: `0.5`, `4.36e-05`. What
     /// lies beyond the ninth decimal is rounded up.
     ///
