@@ -8,16 +8,20 @@ mod register;
 mod series;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Counter, CounterVec, Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
 
-use crate::types::AccountId;
-pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, Stage};
+use crate::types::{AccountId, Money};
+pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, SpendLabels, Stage};
 use register::{OfStages, metrics};
 use series::Series;
-pub use series::{ConnectionCount, InFlight, SlotGauges};
+pub use series::{ConnectionCount, InFlight, MoneyHeld, SlotGauges};
 
 /// Bounds for a call's whole time, in seconds: calls take from a millisecond to half an hour.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -74,6 +78,21 @@ metrics! {
     /// Calls that went well and whose answer reported no usage.
     unmetered: IntCounterVec =
         "tidegate_unmetered_calls_total", ["surface"];
+    /// What calls have cost, in USD.
+    spend: Series<SpendLabels, CounterVec> =
+        "tidegate_spend_usd_total", ["account", "key", "model"];
+    /// What is set aside for calls in flight, in USD.
+    holds_usd: Gauge =
+        "tidegate_holds_usd", [];
+    /// Calls in flight for which money is set aside.
+    open_holds: IntGauge =
+        "tidegate_open_holds", [];
+    /// What calls have cost beyond the limits of those who pay, in USD.
+    overspend: Counter =
+        "tidegate_overspend_usd_total", [];
+    /// Costs that an upstream reported and that can't be, or lie too far above the price list.
+    divergences: Series<ModelLabel, IntCounterVec> =
+        "tidegate_cost_divergence_total", ["model"];
     /// Answers that the gate itself made, by code.
     rejections: IntCounterVec =
         "tidegate_rejections_total", ["code"];
@@ -133,6 +152,26 @@ impl Metrics {
         self.unmetered.with_label_values(&[surface]).inc();
     }
 
+    /// Money is set aside for a call until the guard falls.
+    pub fn money_held(&self, amount: Money) -> MoneyHeld {
+        MoneyHeld::take(amount, &self.held_nanos, &self.open_holds)
+    }
+
+    /// A call has cost so much.
+    pub fn spent(&self, labels: &SpendLabels, cost: Money) {
+        self.spend.with(labels).inc_by(dollars(cost.as_nanos()));
+    }
+
+    /// A purse is so much further beyond its limit.
+    pub fn overspent(&self, amount: Money) {
+        self.overspend.inc_by(dollars(amount.as_nanos()));
+    }
+
+    /// An upstream reported a cost that can't be, or one too far above the price list.
+    pub fn cost_diverged(&self, model: &ModelLabel) {
+        self.divergences.with(model).inc();
+    }
+
     /// New settings were `applied` (or refused).
     pub fn config_reloaded(&self, applied: bool) {
         let result = if applied { "applied" } else { "refused" };
@@ -178,6 +217,9 @@ impl Metrics {
     /// # Errors
     /// A series can't be written, which is a mistake in this file.
     pub fn render(&self) -> prometheus::Result<String> {
+        // Added up in whole nano-dollars: a sum of floating-point numbers would not come back to zero.
+        self.holds_usd
+            .set(dollars(self.held_nanos.load(Ordering::Relaxed)));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
@@ -186,6 +228,15 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+/// Nano-dollars as the floating-point dollars that the format has.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact to the nano-dollar below nine million dollars"
+)]
+fn dollars(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 /// A registry with what every process shows.

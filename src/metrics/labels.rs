@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::types::ModelName;
+use crate::types::{AccountId, KeyName, ModelName};
 
 /// The most model names that are kept, whatever a catalogue claims to have.
 const MAX_MODELS: usize = 10_000;
@@ -124,6 +124,26 @@ impl CallLabels {
     /// Both labels.
     pub fn new(surface: &'static str, model: ModelLabel) -> Self {
         Self { surface, model }
+    }
+}
+
+/// Whose money a call has cost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SpendLabels {
+    pub(super) account: AccountId,
+    pub(super) key: KeyName,
+    pub(super) model: ModelLabel,
+}
+
+impl SpendLabels {
+    /// All three labels.
+    pub fn new(account: AccountId, key: KeyName, model: ModelLabel) -> Self {
+        Self { account, key, model }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &ModelLabel {
+        &self.model
     }
 }
 

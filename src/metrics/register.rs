@@ -1,7 +1,10 @@
 //! How a metric comes onto the registry: a table of fields whose doc comment is the help text.
 
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Counter, CounterVec, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
 
 use super::labels::Stage;
 use super::series::{Labels, Series, Vecs};
@@ -13,6 +16,7 @@ macro_rules! metrics {
         pub struct Metrics {
             registry: Registry,
             models: KnownModels,
+            held_nanos: Arc<AtomicI64>,
             $( #[doc = $help] $field: $kind, )*
         }
 
@@ -25,6 +29,7 @@ macro_rules! metrics {
                 let registry = registry()?;
                 Ok(Self {
                     models: KnownModels::default(),
+                    held_nanos: Arc::default(),
                     $( $field: register::Registered::register(&registry, register::Described {
                         name: $name,
                         help: $help.trim_ascii(),
@@ -63,6 +68,30 @@ impl Registered for IntCounterVec {
 impl Registered for IntGaugeVec {
     fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
         registered(registry, Self::new(Opts::new(of.name, of.help), of.labels)?)
+    }
+}
+
+impl Registered for CounterVec {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(Opts::new(of.name, of.help), of.labels)?)
+    }
+}
+
+impl Registered for Counter {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
+    }
+}
+
+impl Registered for Gauge {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
+    }
+}
+
+impl Registered for IntGauge {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
     }
 }
 

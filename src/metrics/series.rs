@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
@@ -9,8 +10,8 @@ use foldhash::fast::RandomState;
 use prometheus::IntGauge;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
-use super::labels::{CallLabels, Direction, ModelLabel, Outcome};
-use crate::types::AccountId;
+use super::labels::{CallLabels, Direction, ModelLabel, Outcome, SpendLabels};
+use crate::types::{AccountId, KeyName, Money};
 
 /// The most series of one metric.
 const MAX_SERIES: usize = 2_000;
@@ -154,6 +155,21 @@ impl Labels for AccountId {
     }
 }
 
+impl Labels for SpendLabels {
+    fn values(&self) -> Vec<String> {
+        let Self { account, key, model } = self;
+        vec![
+            account.as_str().to_owned(),
+            key.as_str().to_owned(),
+            model.as_str().to_owned(),
+        ]
+    }
+
+    fn folded(&self) -> Self {
+        Self::new(AccountId::other(), KeyName::other(), ModelLabel::other())
+    }
+}
+
 impl Labels for (ModelLabel, Direction) {
     fn values(&self) -> Vec<String> {
         vec![self.0.as_str().to_owned(), self.1.as_str().to_owned()]
@@ -234,5 +250,36 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Money that is set aside, shown for as long as this lives.
+#[must_use = "it is shown only while this lives"]
+#[derive(Debug)]
+pub struct MoneyHeld {
+    amount: Money,
+    all: Arc<AtomicI64>,
+    _open: InFlight,
+}
+
+impl MoneyHeld {
+    pub(super) fn take(amount: Money, all: &Arc<AtomicI64>, open: &IntGauge) -> Self {
+        all.fetch_add(amount.as_nanos(), Ordering::Relaxed);
+        Self {
+            amount,
+            all: Arc::clone(all),
+            _open: InFlight::raise(open.clone()),
+        }
+    }
+
+    /// How much it is.
+    pub fn amount(&self) -> Money {
+        self.amount
+    }
+}
+
+impl Drop for MoneyHeld {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.amount.as_nanos(), Ordering::Relaxed);
     }
 }

@@ -69,6 +69,11 @@ impl KeyName {
         }
     }
 
+    /// All keys that are not told apart.
+    pub fn other() -> Self {
+        Self("other".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
