@@ -35,8 +35,9 @@ pub(super) struct Skimmer {
     container: Option<Container>,
     /// Whether the string so far ends in an odd number of backslashes.
     escaping: bool,
-    /// The key so far, one byte beyond [`MAX_KEY`] at the most.
+    /// The key so far, one byte beyond [`MAX_KEY`] at the most. Nothing of one that came in one piece.
     key: Vec<u8>,
+    /// The watched value so far, likewise one byte beyond its bound.
     value: Vec<u8>,
 }
 
@@ -178,7 +179,7 @@ impl Skimmer {
 
     fn before<'a>(&mut self, key: Key, bytes: &'a [u8]) -> &'a [u8] {
         let bytes = bytes.trim_ascii_start();
-        let Some((first, rest)) = bytes.split_first() else {
+        let Some(first) = bytes.first() else {
             return &[];
         };
         let name = match key {
@@ -194,17 +195,16 @@ impl Skimmer {
         let nest = |open, close| Nest {
             open,
             close,
-            depth: 1,
+            depth: 0,
             quoted: false,
         };
         let state = match first {
             b'"' => State::Quoted(name),
             b'{' => State::Nested(name, nest(b'{', b'}')),
             b'[' => State::Nested(name, nest(b'[', b']')),
-            _ => return self.go(State::Word(name), bytes),
+            _ => State::Word(name),
         };
-        self.value.push(*first);
-        self.go(state, rest)
+        self.go(state, bytes)
     }
 
     fn word<'a>(&mut self, name: Name, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
@@ -217,19 +217,18 @@ impl Skimmer {
             keep(&mut self.value, bytes, name.bound());
             return &[];
         };
-        keep(&mut self.value, part, name.bound());
-        self.tell(name, see);
+        self.tell(name, part, see);
         self.go(State::Outside, rest)
     }
 
     fn quoted<'a>(&mut self, name: Name, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
-        let Some((part, rest)) = self.string_end(bytes) else {
+        let opening = usize::from(self.value.is_empty());
+        let inside = bytes.get(opening..).unwrap_or_default();
+        let Some((_, rest)) = self.string_end(inside) else {
             keep(&mut self.value, bytes, name.bound());
             return &[];
         };
-        keep(&mut self.value, part, name.bound());
-        keep(&mut self.value, b"\"", name.bound());
-        self.tell(name, see);
+        self.tell(name, before(bytes, rest), see);
         self.go(State::Outside, rest)
     }
 
@@ -241,7 +240,8 @@ impl Skimmer {
         see: &mut impl FnMut(Seen<'_>),
     ) -> &'a [u8] {
         let mut rest = bytes;
-        while !rest.is_empty() && nest.depth > 0 {
+        let mut closed = false;
+        while !rest.is_empty() && !closed {
             if nest.quoted {
                 match self.string_end(rest) {
                     Some((_, after)) => (nest.quoted, rest) = (false, after),
@@ -257,29 +257,33 @@ impl Skimmer {
             match byte {
                 b'"' => nest.quoted = true,
                 byte if byte == nest.open => nest.depth = nest.depth.saturating_add(1),
-                _ => nest.depth = nest.depth.saturating_sub(1),
+                _ => {
+                    nest.depth = nest.depth.saturating_sub(1);
+                    closed = nest.depth == 0;
+                }
             }
         }
-        let part = bytes.len().saturating_sub(rest.len());
-        keep(
-            &mut self.value,
-            bytes.get(..part).unwrap_or_default(),
-            name.bound(),
-        );
-        if nest.depth > 0 {
-            return self.go(State::Nested(name, nest), rest);
+        if closed {
+            self.tell(name, before(bytes, rest), see);
+            return self.go(State::Outside, rest);
         }
-        self.tell(name, see);
-        self.go(State::Outside, rest)
+        keep(&mut self.value, bytes, name.bound());
+        self.go(State::Nested(name, nest), &[])
     }
 
-    fn tell(&mut self, name: Name, see: &mut impl FnMut(Seen<'_>)) {
-        if self.value.len() > name.bound() {
-            self.value.truncate(name.bound());
-            see(Seen::Beginning(name, &self.value));
+    /// Tells of a value that ends with `last`, which is all of it if it came in one piece.
+    fn tell(&mut self, name: Name, last: &[u8], see: &mut impl FnMut(Seen<'_>)) {
+        let whole = if self.value.is_empty() {
+            last
+        } else {
+            keep(&mut self.value, last, name.bound());
+            &self.value
+        };
+        if whole.len() > name.bound() {
+            see(Seen::Beginning(name, whole.get(..name.bound()).unwrap_or(whole)));
             self.value = Vec::new();
         } else {
-            see(Seen::Value(name, &self.value));
+            see(Seen::Value(name, whole));
         }
     }
 
@@ -333,6 +337,12 @@ fn ends_escaping(bytes: &[u8], carried: bool) -> bool {
     }
     let backslashes = bytes.iter().rev().take_while(|byte| **byte == b'\\').count();
     (backslashes % 2 == 1) != (carried && backslashes == bytes.len())
+}
+
+/// What of `bytes` stands before its end `rest`.
+fn before<'a>(bytes: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    let before = bytes.len().saturating_sub(rest.len());
+    bytes.get(..before).unwrap_or(bytes)
 }
 
 /// The byte at `at`, and what follows it.

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use super::reject::Rejection;
 use crate::token::{Caller, Keys, PREFIX};
 
 /// The headers that may carry a credential; none of them ever goes upstream.
-pub(super) const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "xi-api-key", "x-api-key"];
+pub(super) static CREDENTIAL_HEADERS: [HeaderName; 3] = [
+    AUTHORIZATION,
+    HeaderName::from_static("xi-api-key"),
+    HeaderName::from_static("x-api-key"),
+];
 
 /// Finds the caller.
 ///
@@ -33,7 +36,7 @@ pub(super) fn identify(headers: &HeaderMap, keys: &Keys) -> Result<Arc<Caller>, 
 
 fn credential(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     let mut shown = None;
-    for name in CREDENTIAL_HEADERS {
+    for name in &CREDENTIAL_HEADERS {
         for value in headers.get_all(name) {
             let one = if name == AUTHORIZATION {
                 bearer(value.as_bytes())?

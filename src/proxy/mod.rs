@@ -22,6 +22,7 @@ mod trace;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,9 +147,9 @@ impl Gate {
             trace.request_id.clone(),
             request.method().clone(),
         );
-        let answered = AssertUnwindSafe(answer(request, &trace, &mut record))
-            .catch_unwind()
-            .await;
+        // Boxed: every layer around it would copy all of it once more.
+        let answering = Box::pin(answer(request, &trace, &mut record));
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
         let answered = answered.unwrap_or_else(|_| Err(Rejection::internal("a call panicked")));
         let mut response = answered.unwrap_or_else(|rejection| rejected(rejection, family, &mut record));
         trace.set(response.headers_mut());
@@ -197,7 +198,7 @@ impl Gate {
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
             Ok::<_, Rejection>((call, admitted))
         };
-        let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, admitting).await?;
+        let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
         self.answer((call, admitted), looking, visit).await
     }
 
@@ -237,7 +238,7 @@ impl Gate {
         let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
         let asked = call.ask_for_usage(upstream.usage_by_default());
-        let sending = forward::send(upstream, call, peer, trace);
+        let sending = pin!(forward::send(upstream, call, peer, trace));
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
         if let Some(fields) = record.rate_limit() {

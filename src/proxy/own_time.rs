@@ -4,13 +4,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::metrics::{Metrics, Stage};
 
 /// Runs `work` as a part of a call and counts the time that it is worked on; nothing is counted if it is dropped.
-pub(super) fn counted<F: Future>(metrics: &Metrics, stage: Stage, work: F) -> Counted<'_, F> {
+pub(super) fn counted<'a, F: Future>(
+    metrics: &'a Metrics,
+    stage: Stage,
+    work: Pin<&'a mut F>,
+) -> Counted<'a, F> {
     Counted {
         metrics,
         stage,
@@ -19,28 +22,24 @@ pub(super) fn counted<F: Future>(metrics: &Metrics, stage: Stage, work: F) -> Co
     }
 }
 
-pin_project! {
-    /// A future that adds up the time between the beginning and the end of each poll.
-    #[must_use = "nothing runs before it is awaited"]
-    pub(super) struct Counted<'a, F> {
-        metrics: &'a Metrics,
-        stage: Stage,
-        took: Duration,
-        #[pin]
-        work: F,
-    }
+/// A future that adds up the time between the beginning and the end of each poll.
+#[must_use = "nothing runs before it is awaited"]
+pub(super) struct Counted<'a, F> {
+    metrics: &'a Metrics,
+    stage: Stage,
+    took: Duration,
+    work: Pin<&'a mut F>,
 }
 
 impl<F: Future> Future for Counted<'_, F> {
     type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let began = Instant::now();
-        let polled = this.work.poll(cx);
-        *this.took += began.elapsed();
+        let polled = self.work.as_mut().poll(cx);
+        self.took += began.elapsed();
         if polled.is_ready() {
-            this.metrics.worked(*this.stage, *this.took);
+            self.metrics.worked(self.stage, self.took);
         }
         polled
     }

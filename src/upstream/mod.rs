@@ -5,6 +5,7 @@ mod connect;
 mod pool;
 mod stall;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,9 +81,15 @@ impl Upstreams {
                     &Connector::new(&trust.tls, settings, base, gauges),
                 ))
             };
+            let pool = pool.unwrap_or_else(new_pool);
             let upstream = Upstream {
-                pool: pool.unwrap_or_else(new_pool),
                 name,
+                host: if pool.may_speak_http2() {
+                    None
+                } else {
+                    Some(host(base)?)
+                },
+                pool,
                 base: Base::of(base)?,
                 openai_prefix: prefix.cloned(),
                 authorization: key.map(bearer).transpose()?,
@@ -181,6 +188,8 @@ pub struct Upstream {
     base: Base,
     openai_prefix: Option<String>,
     authorization: Option<HeaderValue>,
+    /// Absent where HTTP/2 may be spoken, in which `:authority` says it.
+    host: Option<HeaderValue>,
     usage_by_default: bool,
     head_timeout: Duration,
     idle_timeout: Duration,
@@ -259,12 +268,16 @@ impl Upstream {
     ) -> Result<Response<Sent<Incoming>>, SendError> {
         *request.uri_mut() = self.base.join(path).map_err(SendError::Path)?;
         *request.version_mut() = Version::HTTP_11;
-        request.headers_mut().remove(HOST);
+        match &self.host {
+            Some(host) => drop(request.headers_mut().insert(HOST, host.clone())),
+            None => drop(request.headers_mut().remove(HOST)),
+        }
         let mut counted = Counted {
             upstream: self,
             status: 0,
         };
-        match tokio::time::timeout(self.head_timeout, self.pool.request(request)).await {
+        let answering = pin!(self.pool.request(request));
+        match tokio::time::timeout(self.head_timeout, answering).await {
             Err(_) => Err(SendError::TimedOut(self.head_timeout)),
             Ok(Err(error)) if error.is_connect() => Err(SendError::Unreachable(error)),
             Ok(Err(error)) if is_of_body(&error) => Err(SendError::Body(error)),
@@ -289,6 +302,20 @@ impl Drop for Counted<'_> {
         let Upstream { metrics, name, .. } = self.upstream;
         metrics.upstream_answered(name, self.status);
     }
+}
+
+/// The `Host` of every request to `base`: without the port that its scheme has anyway.
+fn host(base: &Uri) -> Result<HeaderValue, ConnectError> {
+    let usual = match base.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    let name = base.host().ok_or(ConnectError::BaseUrl)?;
+    let host = match base.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    };
+    HeaderValue::try_from(host).map_err(|_| ConnectError::BaseUrl)
 }
 
 /// The part of the URI that every request to an upstream shares.
@@ -395,6 +422,23 @@ mod tests {
             let routed = upstreams.serving(&[ModelName::parse("acme/m").unwrap()]);
             assert!(routed.usage_by_default());
         }
+    }
+
+    #[test]
+    fn the_host_names_a_port_only_where_it_is_not_the_schemes_own() {
+        for (url, want) in [
+            ("http://10.0.0.7:8000/base", "10.0.0.7:8000"),
+            ("http://api.example.com:80", "api.example.com"),
+            ("http://api.example.com:443", "api.example.com:443"),
+            ("https://api.example.com:443/x", "api.example.com"),
+            ("http://[::1]:8000", "[::1]:8000"),
+        ] {
+            assert_eq!(host(&url.parse().unwrap()).unwrap(), want, "{url}");
+        }
+        let upstreams = upstreams();
+        assert_eq!(upstreams.default.host, None, "HTTP/2 may be spoken there");
+        let routed = upstreams.serving(&[ModelName::parse("acme/m").unwrap()]);
+        assert_eq!(routed.host.as_ref().unwrap(), "10.0.0.7:8000");
     }
 
     #[test]

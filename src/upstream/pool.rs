@@ -76,6 +76,11 @@ impl Pool {
         }
     }
 
+    /// Whether calls may share a connection.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// Sends on the first client that has room; the call counts there until its answer's body has fallen.
     pub(super) async fn request(&self, request: Request<Body>) -> Result<Response<Sent<Incoming>>, Error> {
         let shared = self.roomiest();
