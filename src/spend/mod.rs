@@ -6,8 +6,10 @@
 //! ended the hold is *settled*: it goes, and what the call has cost is spent.
 
 mod ledger;
+pub mod price;
 
 pub use ledger::{
     Balance, Closed, Denial, Entry, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered, Purse,
     Recovered, Settlement, Share, Span, UsageRow,
 };
+pub use price::{Charge, Pictures, Price, Tiers, TokenRates};
