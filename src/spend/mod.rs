@@ -5,9 +5,18 @@
 //! pays from, in one durable step: all that is spent and all that is held is never more than the limit. When it has
 //! ended the hold is *settled*: it goes, and what the call has cost is spent.
 
+mod community;
+mod fields;
 mod ledger;
+mod listed;
+pub mod price;
+mod prices;
 
+pub use community::TableError;
+pub use fields::EntryError;
 pub use ledger::{
     Balance, Closed, Denial, Entry, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered, Purse,
     Recovered, Settlement, Share, Span, UsageRow,
 };
+pub use price::{Charge, Pictures, Price, Tiers, TokenRates};
+pub use prices::{PriceTable, Prices};

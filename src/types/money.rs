@@ -5,14 +5,13 @@ use std::fmt;
 use serde::ser::{Error, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::decimal::{Number, Round, Unreadable};
+
 /// How many decimals a dollar has here.
 const DECIMALS: i64 = 9;
 
 /// Nano-dollars in a dollar.
 const NANOS: i64 = 1_000_000_000;
-
-/// The longest number that is read, in bytes: more than a 64-bit float has in full.
-const MAX_LEN: usize = 1100;
 
 /// An amount in nano-dollars (10⁻⁹ USD), from zero to about 9.2 billion dollars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -84,12 +83,18 @@ impl Money {
     }
 
     fn read(text: &str, round: Round) -> Result<Self, MoneyError> {
-        let number = Number::parse(text).ok_or(MoneyError::NotANumber)?;
-        if number.negative && !number.is_zero() {
-            return Err(MoneyError::Negative);
+        let nanos = Number::read(text)?.shifted(DECIMALS, round);
+        let nanos = nanos.and_then(|nanos| i64::try_from(nanos).ok());
+        nanos.map(Self).ok_or(MoneyError::TooMuch)
+    }
+}
+
+impl From<Unreadable> for MoneyError {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::NotANumber => Self::NotANumber,
+            Unreadable::Negative => Self::Negative,
         }
-        let nanos = number.shifted(DECIMALS, round).ok_or(MoneyError::TooMuch)?;
-        Ok(Self(nanos))
     }
 }
 
@@ -114,91 +119,12 @@ impl Serialize for Money {
     }
 }
 
-/// What becomes of less than a nano-dollar.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    Up,
-    Down,
-}
-
-/// The parts of a decimal number.
-struct Number<'a> {
-    negative: bool,
-    whole: &'a str,
-    decimals: &'a str,
-    exponent: i64,
-}
-
-impl<'a> Number<'a> {
-    /// Takes what JSON takes, and a sign or zeros in front.
-    fn parse(text: &'a str) -> Option<Self> {
-        let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if text.len() > MAX_LEN {
-            return None;
-        }
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, power(exponent)?),
-            None => (text, 0),
-        };
-        let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
-        let (whole, decimals) = match unsigned.split_once('.') {
-            Some((_, "")) => return None,
-            Some(parts) => parts,
-            None => (unsigned, ""),
-        };
-        (!whole.is_empty() && all_digits(whole) && all_digits(decimals)).then_some(Self {
-            negative: mantissa.starts_with('-'),
-            whole,
-            decimals,
-            exponent,
-        })
-    }
-
-    fn is_zero(&self) -> bool {
-        self.whole.bytes().chain(self.decimals.bytes()).all(|b| b == b'0')
-    }
-
-    /// The number without its sign, times ten to the power of `places`, rounded to a whole number; `None` if that is
-    /// too large.
-    fn shifted(&self, places: i64, round: Round) -> Option<i64> {
-        let point = i64::try_from(self.whole.len()).ok()?;
-        let end = point.checked_add(self.exponent)?.checked_add(places)?;
-        let digits = self.whole.bytes().chain(self.decimals.bytes());
-        let mut shifted: i64 = 0;
-        let mut rest = false;
-        let mut read: i64 = 0;
-        for digit in digits.map(|b| i64::from(b.saturating_sub(b'0'))) {
-            if read < end {
-                shifted = shifted.checked_mul(10)?.checked_add(digit)?;
-            } else {
-                rest |= digit != 0;
-            }
-            read = read.checked_add(1)?;
-        }
-        while shifted != 0 && read < end {
-            shifted = shifted.checked_mul(10)?;
-            read = read.checked_add(1)?;
-        }
-        shifted.checked_add(i64::from(rest && round == Round::Up))
-    }
-}
-
-/// An exponent; one beyond all bounds stays beyond all bounds.
-fn power(text: &str) -> Option<i64> {
-    const BEYOND: i64 = 1_000_000_000;
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let power = digits.parse().unwrap_or(BEYOND).min(BEYOND);
-    Some(if text.starts_with('-') { -power } else { power })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::types::decimal::MAX_LEN;
 
     #[test]
     fn decimal_text_is_read_exactly_and_rounded_up() {
