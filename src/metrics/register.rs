@@ -1,7 +1,9 @@
 //! How a metric comes onto the registry: a table of fields whose doc comment is the help text.
 
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use super::labels::Stage;
 use super::series::{Labels, Series, Vecs};
@@ -52,6 +54,19 @@ pub(super) struct Described<'a> {
 /// A metric that can be put onto a registry.
 pub(super) trait Registered: Sized {
     fn register(registry: &Registry, described: Described<'_>) -> prometheus::Result<Self>;
+}
+
+impl Registered for IntCounter {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::with_opts(Opts::new(of.name, of.help))?)
+    }
+}
+
+impl Registered for Histogram {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        let opts = HistogramOpts::new(of.name, of.help).buckets(of.buckets.concat());
+        registered(registry, Self::with_opts(opts)?)
+    }
 }
 
 impl Registered for IntCounterVec {

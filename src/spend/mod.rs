@@ -8,6 +8,6 @@
 mod ledger;
 
 pub use ledger::{
-    Balance, Closed, Denial, Entry, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered, Purse,
-    Recovered, Settlement, Share, Span, UsageRow,
+    Balance, By, Closed, Denial, Entry, Group, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered,
+    Purse, Recovered, Report, ReportRow, Settlement, Share, Span, UsageRow,
 };
