@@ -45,7 +45,8 @@ fn keys(accounts: Vec<config::Account>, folder: &Path) -> Keys {
     let mut config = config::Config::parse("", folder, &env).expect("settings");
     config.accounts = accounts;
     let master = MasterKeys::generate().expect("a key");
-    let store = Sqlite::open(&folder.join("keys.db"), master).expect("a store");
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let store = Sqlite::open(&folder.join("keys.db"), master, metrics).expect("a store");
     let runtime = Builder::new_current_thread().build().expect("a runtime");
     let opening = Keys::open(
         &config,

@@ -113,7 +113,7 @@ impl App {
         let readiness = Arc::new(Readiness::default());
         let upstreams = Arc::clone(&parts.upstreams);
         let tasks = Tasks::default();
-        let store = store::open(&config.store).await?;
+        let store = store::open(&config.store, &metrics).await?;
         let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
         let keys = Arc::new(keys);
         if keys.is_empty() {

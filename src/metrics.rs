@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Counter, CounterVec, Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Counter, CounterVec, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::types::{AccountId, Money};
@@ -49,6 +49,14 @@ const OVERHEAD_BUCKETS: [f64; 13] = [
     0.025,
     0.1,
 ];
+
+/// Bounds for a commit of the ledger, in seconds: what a disk takes, from fast to ill.
+const COMMIT_BUCKETS: [f64; 12] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0,
+];
+
+/// Bounds for how much work shares a commit of the ledger.
+const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 metrics! {
     /// Calls that ended, by how.
@@ -111,6 +119,15 @@ metrics! {
     /// New settings that were read while running, by what became of them.
     config_reloads: IntCounterVec =
         "tidegate_config_reloads_total", ["result"];
+    /// Time of a commit of the ledger, from its first piece of work until it is on the disk.
+    ledger_commits: Histogram =
+        "tidegate_ledger_commit_seconds", [], COMMIT_BUCKETS;
+    /// How many pieces of work share a commit of the ledger.
+    ledger_batches: Histogram =
+        "tidegate_ledger_batch_size", [], BATCH_BUCKETS;
+    /// What was asked of the ledger and failed, since it could not be used.
+    ledger_errors: IntCounter =
+        "tidegate_ledger_errors_total", [];
 }
 
 impl Metrics {
@@ -176,6 +193,18 @@ impl Metrics {
     pub fn config_reloaded(&self, applied: bool) {
         let result = if applied { "applied" } else { "refused" };
         self.config_reloads.with_label_values(&[result]).inc();
+    }
+
+    /// The ledger has committed `pieces` of work, which took so long.
+    pub fn ledger_committed(&self, pieces: usize, took: Duration) {
+        self.ledger_commits.observe(took.as_secs_f64());
+        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
+        self.ledger_batches.observe(pieces.into());
+    }
+
+    /// The ledger could not do what it was asked.
+    pub fn ledger_failed(&self) {
+        self.ledger_errors.inc();
     }
 
     /// The gate itself worked on a call for `took`.
@@ -335,5 +364,6 @@ mod tests {
         let text = Metrics::new().unwrap().render().unwrap();
         assert!(text.contains("tidegate_build_info{"));
         assert!(text.contains("process_resident_memory_bytes"));
+        assert!(text.contains("\ntidegate_ledger_errors_total 0\n"));
     }
 }

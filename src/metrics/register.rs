@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 use super::labels::Stage;
@@ -57,6 +57,19 @@ pub(super) struct Described<'a> {
 /// A metric that can be put onto a registry.
 pub(super) trait Registered: Sized {
     fn register(registry: &Registry, described: Described<'_>) -> prometheus::Result<Self>;
+}
+
+impl Registered for IntCounter {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::with_opts(Opts::new(of.name, of.help))?)
+    }
+}
+
+impl Registered for Histogram {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        let opts = HistogramOpts::new(of.name, of.help).buckets(of.buckets.concat());
+        registered(registry, Self::with_opts(opts)?)
+    }
 }
 
 impl Registered for IntCounterVec {

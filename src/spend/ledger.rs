@@ -38,11 +38,27 @@ pub trait Ledger: Send + Sync + Debug {
     fn recover(&self, owner: CallId, expired: Duration)
     -> BoxFuture<'_, Result<Vec<Recovered>, LedgerError>>;
 
-    /// What is spent from and held in a purse; nothing of both if it was never used.
+    /// What is spent from and held in a purse. One that no hold has named yet has spent what a first hold would find.
     ///
     /// # Errors
     /// It can't be read.
     fn balance(&self, purse: Purse) -> BoxFuture<'_, Result<Balance, LedgerError>>;
+
+    /// Sums up what calls have used. Reads beside the writing, which goes on meanwhile.
+    ///
+    /// # Errors
+    /// It can't be read, or not in time.
+    fn report(&self, report: Report) -> BoxFuture<'_, Result<Vec<ReportRow>, LedgerError>>;
+
+    /// Deletes the usage rows of calls from before `before`, and the purses of days and months that were over by then;
+    /// in small steps, so that calls go on meanwhile. What they cost stays spent, also from a cap that is set later.
+    /// Returns how many rows and purses went.
+    ///
+    /// Dropping the future leaves the steps that were made; the next call goes on from there.
+    ///
+    /// # Errors
+    /// It can't be written; a part may be gone.
+    fn forget(&self, before: Duration) -> BoxFuture<'_, Result<u64, LedgerError>>;
 }
 
 /// Whose money an amount is.
@@ -165,8 +181,9 @@ pub enum Settlement {
     Charge(Box<UsageRow>),
 }
 
-/// What one call has used and cost. A call with a hold is charged to the purses of the hold, and a token's purse is
-/// charged in any case.
+/// What one call has used and cost. A call with a hold is charged to the purses of the hold; and in any case to its
+/// token's purse and to all that there are of its account and key for the time at which it began, each once. So a cap
+/// counts also what began before it was set.
 #[derive(Debug, Clone)]
 pub struct UsageRow {
     /// The call.
@@ -269,4 +286,66 @@ pub enum LedgerError {
         /// The piece.
         what: String,
     },
+}
+
+/// What a report sums up.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What has a row.
+    pub by: By,
+    /// Calls that began then or later count.
+    pub from: Duration,
+    /// Calls that began then or later do not count.
+    pub to: Duration,
+    /// Only calls of this account.
+    pub account: Option<AccountId>,
+    /// The most rows; those after them are left out.
+    pub limit: u32,
+}
+
+/// What the rows of a report stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    /// Accounts.
+    Account,
+    /// Keys, with their tokens.
+    Key,
+    /// Tokens. What was called without one is left out.
+    Token,
+    /// Models.
+    Model,
+    /// Days (UTC).
+    Day,
+}
+
+/// What one row of a report stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// An account.
+    Account(AccountId),
+    /// A key of an account.
+    Key(AccountId, KeyName),
+    /// A token of an account.
+    Token(AccountId, TokenId),
+    /// A model; or all calls that named none.
+    Model(Option<ModelName>),
+    /// The day (UTC) that begins then.
+    Day(Duration),
+}
+
+/// Sums over calls. Rows come with the highest cost first; days come in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportRow {
+    /// Whose calls.
+    pub group: Group,
+    /// How many.
+    pub calls: u64,
+    /// Tokens of their prompts.
+    pub input: u64,
+    /// Tokens of their answers.
+    pub output: u64,
+    /// Tokens of their prompts that came from a cache.
+    pub cached: u64,
+    /// What they cost.
+    pub cost: Money,
 }

@@ -15,8 +15,8 @@ mod prices;
 pub use community::TableError;
 pub use fields::EntryError;
 pub use ledger::{
-    Balance, Closed, Denial, Entry, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered, Purse,
-    Recovered, Settlement, Share, Span, UsageRow,
+    Balance, By, Closed, Denial, Entry, Group, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered,
+    Purse, Recovered, Report, ReportRow, Settlement, Share, Span, UsageRow,
 };
 pub use price::{Charge, Pictures, Price, Tiers, TokenRates};
 pub use prices::{PriceTable, Prices};

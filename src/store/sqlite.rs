@@ -1,17 +1,19 @@
 //! The store in one SQLite file, which one thread writes.
 
 mod keys;
+mod ledger;
 mod open;
 mod rotation;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::writer::Writer;
 use super::seal::MasterKeys;
+use crate::metrics::Metrics;
 use crate::token::{Change, Kept, KeyStore, KeyStoreError};
 
 pub use self::open::OpenError;
@@ -23,23 +25,31 @@ pub use self::open::OpenError;
 pub struct Sqlite {
     writer: Writer,
     master: Arc<MasterKeys>,
+    metrics: Arc<Metrics>,
+    path: PathBuf,
 }
 
 impl Sqlite {
     /// Opens the file at `path`, or makes it (mode 0600, with a folder of mode 0700 where that is missing).
     ///
     /// Brings the tables up to this version of the program, and seals anew with the first of the master keys what
-    /// an older one sealed, so that after this the others are needed no more. Blocks while it works.
+    /// an older one sealed, so that after this the others are needed no more. Blocks while it works. `metrics` count
+    /// each commit.
     ///
     /// # Errors
     /// Another process has the file open; the master key is a wrong one; the file is damaged, of a newer version or
     /// of another program; or the system refuses.
-    pub fn open(path: &Path, master: MasterKeys) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, master: MasterKeys, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let master = Arc::new(master);
+        let (to_open, keys) = (path.to_owned(), Arc::clone(&master));
+        let writer = Writer::start(Arc::clone(&metrics), move || open::open(&to_open, &keys))?;
         let path = path.to_owned();
-        let keys = Arc::clone(&master);
-        let writer = Writer::start(move || open::open(&path, &keys))?;
-        Ok(Self { writer, master })
+        Ok(Self {
+            writer,
+            master,
+            metrics,
+            path,
+        })
     }
 
     /// Writes everything that was handed over and closes the file. Blocks while it works, as dropping does.

@@ -12,7 +12,7 @@ use tidegate::store::{MasterKeys, OpenError, Sqlite};
 use tidegate::token::{Change, KeyStore};
 use tidegate::types::{KeyName, TokenId};
 
-use super::{MASTER_KEY, account, open, put_account, put_key, secret_of};
+use super::{MASTER_KEY, account, metrics, open, put_account, put_key, secret_of};
 
 /// Where the child finds its store; without it the child's half of the test does nothing.
 const STORE: &str = "TIDEGATE_TEST_CRASH_STORE";
@@ -99,7 +99,7 @@ fn start(path: &Path, round: usize) -> (Child, BufReader<ChildStdout>) {
 
 fn assert_in_use(path: &Path) {
     let master = MasterKeys::parse(&[MASTER_KEY.into()]).unwrap();
-    let refused = Sqlite::open(path, master).unwrap_err();
+    let refused = Sqlite::open(path, master, metrics()).unwrap_err();
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
 }
 

@@ -1,10 +1,13 @@
 //! What every store promises, whatever stands behind it; one store, SQLite, is there so far.
 
 mod crash;
+mod ledger;
 mod many;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use tidegate::metrics::Metrics;
 use tidegate::store::{MasterKeys, Sqlite};
 use tidegate::token::{Change, KeptSecret};
 use tidegate::types::{AccountId, KeyName};
@@ -13,7 +16,11 @@ const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn open(path: &Path) -> Sqlite {
     let master = MasterKeys::parse(&[MASTER_KEY.into()]).unwrap();
-    Sqlite::open(path, master).unwrap()
+    Sqlite::open(path, master, metrics()).unwrap()
+}
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
 }
 
 fn account() -> AccountId {

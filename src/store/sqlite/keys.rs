@@ -215,7 +215,7 @@ fn until_in(row: &Row<'_>, column: &str) -> Result<Option<Duration>, KeyStoreErr
 }
 
 /// Whole milliseconds, and at most what a column holds.
-fn rounded_down(at: Duration) -> i64 {
+pub(super) fn rounded_down(at: Duration) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 

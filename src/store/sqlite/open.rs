@@ -10,12 +10,15 @@ use refinery_core::{Migration, Runner};
 use rusqlite::{Connection, OpenFlags};
 
 use super::rotation;
-use super::writer::{Opened, StartError, is_damage};
+use super::writer::{Fault, Opened, StartError, is_damage};
 use crate::store::folder;
 use crate::store::seal::MasterKeys;
 
 /// The tables, one file for each version. One that was ever released does not change any more.
-const MIGRATIONS: [(&str, &str); 1] = [("V1__keys", include_str!("V1__keys.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("V1__keys", include_str!("V1__keys.sql")),
+    ("V2__ledger", include_str!("V2__ledger.sql")),
+];
 
 /// The oldest SQLite that does not damage a WAL file that two connections reset at once: 3.51.3.
 const MIN_SQLITE: i32 = 3_051_003;
@@ -27,14 +30,20 @@ const APPLICATION_ID: i32 = 0x5449_4445;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection is told, besides WAL. A commit is on the disk when it returns, and nothing that was deleted or
-/// replaced can be read from the file.
+/// replaced can be read from the file. The log goes into the database from 4 MiB on; what a long reader made it grow to is
+/// given back down to 64 MiB.
 const SETTINGS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
     PRAGMA secure_delete = ON;
     PRAGMA trusted_schema = OFF;
     PRAGMA cell_size_check = ON;
+    PRAGMA wal_autocheckpoint = 1000;
+    PRAGMA journal_size_limit = 67108864;
 ";
+
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
 
 /// Why the store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +169,16 @@ pub(super) fn open(path: &Path, master: &MasterKeys) -> Result<Opened, OpenError
     settle(&connection)?;
     migrate(&mut connection)?;
     rotation::unlock(&mut connection, master)?;
-    Ok(Opened { connection, lock })
+    let reopen = move || {
+        let connection = connect(&path)?;
+        settle(&connection)?;
+        Ok::<_, OpenError>(connection)
+    };
+    Ok(Opened {
+        connection,
+        lock,
+        reopen: Box::new(move || reopen().map_err(|error| Fault::Unavailable(error.to_string()))),
+    })
 }
 
 /// Keeps other processes out. The system lifts the lock when this one ends, however it ends.
@@ -187,6 +205,7 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 

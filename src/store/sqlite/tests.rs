@@ -32,7 +32,7 @@ impl Home {
     }
 
     fn try_open(&self, master: &[u8]) -> Result<Sqlite, OpenError> {
-        Sqlite::open(&self.path(), masters(master))
+        Sqlite::open(&self.path(), masters(master), metrics())
     }
 
     fn open(&self) -> Sqlite {
@@ -43,6 +43,10 @@ impl Home {
     fn raw(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
+}
+
+fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new().unwrap())
 }
 
 /// Master keys that are told apart by a byte.

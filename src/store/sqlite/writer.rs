@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::metrics::Metrics;
 use crate::token::KeyStoreError;
 
 /// How much work may wait, in pieces: what waits for the disk longer than a few commits waits at its caller.
@@ -23,11 +25,14 @@ const MAX_BATCH: usize = 256;
 const MAX_BATCH_TIME: Duration = Duration::from_millis(2);
 
 /// A connection, and the lock that keeps other processes from the file as long as it is open.
-#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) lock: File,
+    /// Connects once more, to the same file; the first connection is closed by then.
+    pub(super) reopen: Reopen,
 }
+
+pub(super) type Reopen = Box<dyn Fn() -> Result<Connection, Fault> + Send>;
 
 /// Hands work to the thread. Dropping it ends the thread once the work that waits is done.
 #[derive(Debug)]
@@ -71,7 +76,10 @@ struct Task<F, T, E> {
 
 impl Writer {
     /// Starts the thread, which opens the connection and then serves; waits for the opening.
-    pub(super) fn start<E>(open: impl FnOnce() -> Result<Opened, E> + Send + 'static) -> Result<Self, E>
+    pub(super) fn start<E>(
+        metrics: Arc<Metrics>,
+        open: impl FnOnce() -> Result<Opened, E> + Send + 'static,
+    ) -> Result<Self, E>
     where
         E: From<StartError> + Send + 'static,
     {
@@ -85,7 +93,7 @@ impl Writer {
             if tell.send(outcome).is_ok()
                 && let Some(opened) = opened
             {
-                serve(opened, pieces);
+                Desk::new(opened, metrics).serve(pieces);
             }
         };
         let thread = Builder::new().name("store".to_owned()).spawn(serve_from_open);
@@ -208,29 +216,90 @@ impl fmt::Debug for dyn Work {
     }
 }
 
-fn serve(opened: Opened, mut pieces: mpsc::Receiver<Piece>) {
-    // Bound in this order, the lock outlives the connection whatever happens.
-    let Opened {
-        lock: _held,
-        mut connection,
-    } = opened;
-    while let Some(first) = pieces.blocking_recv() {
-        serve_batch(&mut connection, first, &mut pieces);
+/// What the thread works with.
+struct Desk {
+    /// None after an error that leaves open what the connection still knows rightly.
+    connection: Option<Connection>,
+    reopen: Reopen,
+    metrics: Arc<Metrics>,
+    // The last field: the lock outlives the connection whatever happens.
+    _lock: File,
+}
+
+impl Desk {
+    fn new(opened: Opened, metrics: Arc<Metrics>) -> Self {
+        Self {
+            connection: Some(opened.connection),
+            reopen: opened.reopen,
+            metrics,
+            _lock: opened.lock,
+        }
     }
-    if let Err((_connection, error)) = connection.close() {
-        tracing::warn!(%error, "the store was not closed in order; nothing is lost");
+
+    fn serve(mut self, mut pieces: mpsc::Receiver<Piece>) {
+        while let Some(first) = pieces.blocking_recv() {
+            self.serve_batch(first, &mut pieces);
+        }
+        if let Some(Err((_connection, error))) = self.connection.take().map(Connection::close) {
+            tracing::warn!(%error, "the store was not closed in order; nothing is lost");
+        }
+    }
+
+    /// Commits `first` together with what waits behind it, then answers all. Returns how many there were.
+    fn serve_batch(&mut self, first: Piece, pieces: &mut mpsc::Receiver<Piece>) -> usize {
+        let began = Instant::now();
+        let mut batch = vec![first];
+        let committed = self.commit(&mut batch, pieces);
+        let len = batch.len();
+        if committed.is_ok() {
+            self.metrics.ledger_committed(len, began.elapsed());
+        }
+        for piece in batch {
+            piece.answer(&committed);
+        }
+        len
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Piece>, pieces: &mut mpsc::Receiver<Piece>) -> Result<(), Fault> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => (self.reopen)().inspect_err(|_| join_all_that_waits(batch, pieces))?,
+        };
+        match commit(&mut connection, batch, pieces) {
+            Ok(()) => {
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                if is_sound(&connection, &error) {
+                    self.connection = Some(connection);
+                } else {
+                    tracing::error!(%error, "the store failed and is opened anew");
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 
-/// Commits `first` together with what waits behind it, then answers all. Returns how many there were.
-fn serve_batch(connection: &mut Connection, first: Piece, pieces: &mut mpsc::Receiver<Piece>) -> usize {
-    let mut batch = vec![first];
-    let committed = commit(connection, &mut batch, pieces);
-    let len = batch.len();
-    for piece in batch {
-        piece.answer(&committed);
-    }
-    len
+/// Whether a connection can go on after an error. After a failed write to the disk the system may have dropped what it
+/// was to write and say nothing about it the second time: then what the connection remembers counts no more.
+fn is_sound(connection: &Connection, error: &rusqlite::Error) -> bool {
+    let harmless = matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::ConstraintViolation
+        )
+    );
+    harmless && connection.is_autocommit()
+}
+
+/// What waits would only wait as long for the same answer.
+fn join_all_that_waits(batch: &mut Vec<Piece>, pieces: &mut mpsc::Receiver<Piece>) {
+    batch.extend(std::iter::from_fn(|| pieces.try_recv().ok()).take(MAX_QUEUED));
 }
 
 /// Runs and commits what is in `batch` and what joins it. Work that fails takes back what it did itself, no more.
@@ -238,12 +307,11 @@ fn commit(
     connection: &mut Connection,
     batch: &mut Vec<Piece>,
     pieces: &mut mpsc::Receiver<Piece>,
-) -> Result<(), Fault> {
+) -> rusqlite::Result<()> {
     let until = Instant::now() + MAX_BATCH_TIME;
     let mut transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        // What waits would only wait as long for the same answer.
-        .inspect_err(|_| batch.extend(std::iter::from_fn(|| pieces.try_recv().ok()).take(MAX_QUEUED)))?;
+        .inspect_err(|_| join_all_that_waits(batch, pieces))?;
     while let Some(piece) = batch.last_mut() {
         let mut savepoint = transaction.savepoint()?;
         if !piece.run(&savepoint) {
@@ -259,7 +327,7 @@ fn commit(
             Err(_none_or_closed) => break,
         }
     }
-    Ok(transaction.commit()?)
+    transaction.commit()
 }
 
 #[cfg(test)]

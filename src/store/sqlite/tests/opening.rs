@@ -39,7 +39,7 @@ fn a_second_opening_is_refused_while_the_first_holds_and_by_any_name() {
     let link = home.dir.path().join("link.db");
     symlink(home.path(), &link).unwrap();
     for path in [home.path(), link] {
-        let refused = Sqlite::open(&path, masters(&[1])).unwrap_err();
+        let refused = Sqlite::open(&path, masters(&[1]), metrics()).unwrap_err();
         assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
         assert!(
             refused.to_string().contains("in use by another process"),
@@ -73,7 +73,7 @@ fn a_database_of_a_newer_program_is_refused_untouched() {
     let OpenError::Newer { found, known } = refused(&home) else {
         panic!("a newer database was opened");
     };
-    assert_eq!((found, known), (7, 1));
+    assert_eq!((found, known), (7, 2));
     assert_eq!(fs::read(home.path()).unwrap(), before);
 }
 
