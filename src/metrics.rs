@@ -6,18 +6,21 @@
 mod labels;
 mod register;
 mod series;
+mod usd;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::types::AccountId;
+use crate::types::{AccountId, Money};
 pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, Stage};
 use register::{OfStages, metrics};
 use series::Series;
 pub use series::{ConnectionCount, InFlight, SlotGauges};
+pub use usd::OpenHold;
+use usd::{UsdCounter, UsdCounterVec, UsdGauge};
 
 /// Bounds for a call's whole time, in seconds: calls take from a millisecond to half an hour.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -74,6 +77,21 @@ metrics! {
     /// Calls that went well and whose answer reported no usage.
     unmetered: IntCounterVec =
         "tidegate_unmetered_calls_total", ["surface"];
+    /// What calls have cost, in dollars.
+    spend: Series<(AccountId, Arc<str>, ModelLabel), UsdCounterVec> =
+        "tidegate_spend_usd_total", ["account", "key", "model"];
+    /// What is held for calls that have not ended, in dollars.
+    holds: UsdGauge =
+        "tidegate_holds_usd", [];
+    /// Holds that are open.
+    open_holds: IntGauge =
+        "tidegate_open_holds", [];
+    /// What calls have cost beyond what was held for them, in dollars.
+    overspend: UsdCounter =
+        "tidegate_overspend_usd_total", [];
+    /// Calls whose upstream reported a cost too far above that of the price table.
+    divergences: Series<ModelLabel, IntCounterVec> =
+        "tidegate_cost_divergence_total", ["model"];
     /// Answers that the gate itself made, by code.
     rejections: IntCounterVec =
         "tidegate_rejections_total", ["code"];
@@ -131,6 +149,27 @@ impl Metrics {
     /// A call on `surface` went well and reported no usage.
     pub fn unmetered(&self, surface: &'static str) {
         self.unmetered.with_label_values(&[surface]).inc();
+    }
+
+    /// A call of an account's key has cost so much.
+    pub fn spent(&self, account: &AccountId, key: &str, model: &ModelLabel, cost: Money) {
+        let labels = (account.clone(), key.into(), model.clone());
+        self.spend.with(&labels).inc_by(cost.into());
+    }
+
+    /// So much is held for a call until the guard falls.
+    pub fn held(&self, amount: Money) -> OpenHold {
+        OpenHold::raise(self.open_holds.clone(), self.holds.clone(), amount)
+    }
+
+    /// A call has cost so much more than was held for it.
+    pub fn overspent(&self, excess: Money) {
+        self.overspend.inc_by(excess.into());
+    }
+
+    /// A call's upstream reported a cost too far above that of the price table.
+    pub fn cost_diverged(&self, model: &ModelLabel) {
+        self.divergences.with(model).inc();
     }
 
     /// New settings were `applied` (or refused).
@@ -277,6 +316,36 @@ mod tests {
         assert_eq!(line(&metrics), r#"tidegate_in_flight_calls{model="other"} 1"#);
         drop(guard);
         assert_eq!(line(&metrics), r#"tidegate_in_flight_calls{model="other"} 0"#);
+    }
+
+    #[test]
+    fn money_is_added_up_exactly_and_shown_in_dollars() {
+        let metrics = Metrics::new().unwrap();
+        let shows = |line: &str| metrics.render().unwrap().lines().any(|shown| shown == line);
+        for line in [
+            "tidegate_holds_usd 0",
+            "tidegate_open_holds 0",
+            "tidegate_overspend_usd_total 0",
+        ] {
+            assert!(shows(line), "{line}");
+        }
+        let usd = |text: &str| Money::parse(text).unwrap();
+        let holds = [metrics.held(usd("0.1")), metrics.held(usd("0.2"))];
+        assert!(shows("tidegate_holds_usd 0.3") && shows("tidegate_open_holds 2"));
+        drop(holds);
+        assert!(shows("tidegate_holds_usd 0") && shows("tidegate_open_holds 0"));
+
+        let account = AccountId::parse("di:1").unwrap();
+        for _ in 0..10 {
+            metrics.spent(&account, "auto", &ModelLabel::other(), usd("0.1"));
+            metrics.overspent(usd("0.000000001"));
+        }
+        metrics.cost_diverged(&ModelLabel::other());
+        assert!(shows(
+            r#"tidegate_spend_usd_total{account="di:1",key="auto",model="other"} 1"#
+        ));
+        assert!(shows("tidegate_overspend_usd_total 0.00000001"));
+        assert!(shows(r#"tidegate_cost_divergence_total{model="other"} 1"#));
     }
 
     #[test]

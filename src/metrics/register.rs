@@ -1,10 +1,11 @@
 //! How a metric comes onto the registry: a table of fields whose doc comment is the help text.
 
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::labels::Stage;
 use super::series::{Labels, Series, Vecs};
+use super::usd::{UsdCounter, UsdCounterVec, UsdGauge};
 
 /// Declares [`Metrics`](super::Metrics): one field a metric, as `field: type = name, labels, buckets;`.
 macro_rules! metrics {
@@ -63,6 +64,30 @@ impl Registered for IntCounterVec {
 impl Registered for IntGaugeVec {
     fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
         registered(registry, Self::new(Opts::new(of.name, of.help), of.labels)?)
+    }
+}
+
+impl Registered for UsdCounterVec {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(Opts::new(of.name, of.help), of.labels)?)
+    }
+}
+
+impl Registered for UsdCounter {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
+    }
+}
+
+impl Registered for UsdGauge {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
+    }
+}
+
+impl Registered for IntGauge {
+    fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
+        registered(registry, Self::new(of.name, of.help)?)
     }
 }
 

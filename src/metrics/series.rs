@@ -144,6 +144,21 @@ impl Labels for (AccountId, ModelLabel) {
     }
 }
 
+impl Labels for (AccountId, Arc<str>, ModelLabel) {
+    fn values(&self) -> Vec<String> {
+        let (account, key, model) = self;
+        vec![
+            account.as_str().to_owned(),
+            key.to_string(),
+            model.as_str().to_owned(),
+        ]
+    }
+
+    fn folded(&self) -> Self {
+        (AccountId::other(), "other".into(), ModelLabel::other())
+    }
+}
+
 impl Labels for AccountId {
     fn values(&self) -> Vec<String> {
         vec![self.as_str().to_owned()]
