@@ -22,17 +22,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Body;
-use crate::config::Server;
+use crate::config::{Mistakes, Server};
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
+use crate::spend::Prices;
 use crate::store::{MasterKeyError, MasterKeyFileError, OpenError};
 use crate::token::{KeyStoreError, Keys};
 use crate::types::{Clock, Peer};
-use crate::upstream::{ConnectError, watch_catalogues};
+use crate::upstream::{ConnectError, expect_price_lists, watch_catalogues, watch_price_lists};
 
-pub use reload::Source;
 use reload::{Parts, Reloader, Targets};
+pub use reload::{Source, check_prices};
 pub use signals::{Signal, Signals};
 
 /// How often what is no longer needed is forgotten.
@@ -55,6 +56,9 @@ pub struct App {
 /// Why the gateway can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The price table can't be used.
+    #[error(transparent)]
+    Mistaken(#[from] Mistakes),
     /// An address can't be listened on.
     #[error("can't listen on {addr}")]
     Listen {
@@ -138,6 +142,8 @@ impl App {
             data_terms: data.terms(),
             admin_terms: admin.terms(),
             origins: Origins::new(&config.server.cors),
+            prices: Arc::new(Prices::new(parts.own_prices.clone())),
+            price_refresh: watch::Sender::new(config.prices.fetched_every()),
             upstreams: watch::Sender::new(upstreams),
             metrics,
         };
@@ -176,9 +182,19 @@ impl App {
             admin,
             origins,
             upstreams,
+            prices,
+            price_refresh,
             metrics,
             ..
         } = &reloader.targets;
+        if price_refresh.borrow().is_some() {
+            expect_price_lists(&upstreams.borrow(), prices);
+        }
+        tasks.in_background(watch_price_lists(
+            upstreams.subscribe(),
+            price_refresh.subscribe(),
+            Arc::clone(prices),
+        ));
         tasks.in_background(watch_catalogues(upstreams.subscribe(), Arc::clone(metrics)));
         tasks.in_background(tidied(Arc::clone(gate), self.keys));
         let (drain, admin_drain) = (Drain::default(), Drain::default());

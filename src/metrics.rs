@@ -6,22 +6,24 @@
 mod labels;
 mod register;
 mod series;
+mod usd;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Counter, CounterVec, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::types::{AccountId, Money};
 pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, SpendLabels, Stage};
 use register::{OfStages, metrics};
 use series::Series;
-pub use series::{ConnectionCount, InFlight, MoneyHeld, SlotGauges};
+pub use series::{ConnectionCount, InFlight, SlotGauges};
+pub use usd::MoneyHeld;
+use usd::{UsdCounter, UsdCounterVec, UsdGauge};
 
 /// Bounds for a call's whole time, in seconds: calls take from a millisecond to half an hour.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -87,16 +89,16 @@ metrics! {
     unmetered: IntCounterVec =
         "tidegate_unmetered_calls_total", ["surface"];
     /// What calls have cost, in USD.
-    spend: Series<SpendLabels, CounterVec> =
+    spend: Series<SpendLabels, UsdCounterVec> =
         "tidegate_spend_usd_total", ["account", "key", "model"];
     /// What is set aside for calls in flight, in USD.
-    holds_usd: Gauge =
+    holds: UsdGauge =
         "tidegate_holds_usd", [];
     /// Calls in flight for which money is set aside.
     open_holds: IntGauge =
         "tidegate_open_holds", [];
     /// What calls have cost beyond the limits of those who pay, in USD.
-    overspend: Counter =
+    overspend: UsdCounter =
         "tidegate_overspend_usd_total", [];
     /// Costs that an upstream reported and that can't be, or lie too far above the price list.
     divergences: Series<ModelLabel, IntCounterVec> =
@@ -171,17 +173,17 @@ impl Metrics {
 
     /// Money is set aside for a call until the guard falls.
     pub fn money_held(&self, amount: Money) -> MoneyHeld {
-        MoneyHeld::take(amount, &self.held_nanos, &self.open_holds)
+        MoneyHeld::take(amount, self.holds.clone(), self.open_holds.clone())
     }
 
     /// A call has cost so much.
     pub fn spent(&self, labels: &SpendLabels, cost: Money) {
-        self.spend.with(labels).inc_by(dollars(cost.as_nanos()));
+        self.spend.with(labels).inc_by(cost.into());
     }
 
     /// A purse is so much further beyond its limit.
     pub fn overspent(&self, amount: Money) {
-        self.overspend.inc_by(dollars(amount.as_nanos()));
+        self.overspend.inc_by(amount.into());
     }
 
     /// An upstream reported a cost that can't be, or one too far above the price list.
@@ -246,9 +248,6 @@ impl Metrics {
     /// # Errors
     /// A series can't be written, which is a mistake in this file.
     pub fn render(&self) -> prometheus::Result<String> {
-        // Added up in whole nano-dollars: a sum of floating-point numbers would not come back to zero.
-        self.holds_usd
-            .set(dollars(self.held_nanos.load(Ordering::Relaxed)));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
@@ -257,15 +256,6 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
-}
-
-/// Nano-dollars as the floating-point dollars that the format has.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "exact to the nano-dollar below nine million dollars"
-)]
-fn dollars(nanos: i64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 /// A registry with what every process shows.
@@ -285,7 +275,7 @@ fn registry() -> prometheus::Result<Registry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::ModelName;
+    use crate::types::{KeyName, ModelName};
 
     fn labels(metrics: &Metrics, model: &str) -> CallLabels {
         CallLabels::new(
@@ -357,6 +347,37 @@ mod tests {
         assert_eq!(line(&metrics), r#"tidegate_in_flight_calls{model="other"} 1"#);
         drop(guard);
         assert_eq!(line(&metrics), r#"tidegate_in_flight_calls{model="other"} 0"#);
+    }
+
+    #[test]
+    fn money_is_added_up_exactly_and_shown_in_dollars() {
+        let metrics = Metrics::new().unwrap();
+        let shows = |line: &str| metrics.render().unwrap().lines().any(|shown| shown == line);
+        for line in [
+            "tidegate_holds_usd 0",
+            "tidegate_open_holds 0",
+            "tidegate_overspend_usd_total 0",
+        ] {
+            assert!(shows(line), "{line}");
+        }
+        let usd = |text: &str| Money::parse(text).unwrap();
+        let holds = [metrics.money_held(usd("0.1")), metrics.money_held(usd("0.2"))];
+        assert!(shows("tidegate_holds_usd 0.3") && shows("tidegate_open_holds 2"));
+        drop(holds);
+        assert!(shows("tidegate_holds_usd 0") && shows("tidegate_open_holds 0"));
+
+        let (account, key) = (AccountId::parse("di:1").unwrap(), KeyName::parse("auto").unwrap());
+        let labels = SpendLabels::new(account, key, ModelLabel::other());
+        for _ in 0..10 {
+            metrics.spent(&labels, usd("0.1"));
+            metrics.overspent(usd("0.000000001"));
+        }
+        metrics.cost_diverged(&ModelLabel::other());
+        assert!(shows(
+            r#"tidegate_spend_usd_total{account="di:1",key="auto",model="other"} 1"#
+        ));
+        assert!(shows("tidegate_overspend_usd_total 0.00000001"));
+        assert!(shows(r#"tidegate_cost_divergence_total{model="other"} 1"#));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::config::{Config, Files, Loaded, Mistakes};
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::server::{Origins, Settings, Terms, TlsError, TlsSource};
+use crate::spend::{PriceTable, Prices, TableError};
 use crate::upstream::{ConnectError, Upstreams};
 
 /// How often a gateway looks at the files that its settings came from. Reading them again is simpler and surer than file
@@ -103,12 +104,15 @@ impl fmt::Debug for Source {
 pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) upstreams: Arc<Upstreams>,
+    /// The prices of the settings' own table.
+    pub(super) own_prices: PriceTable,
     pub(super) tls: Option<Arc<TlsSource>>,
 }
 
 impl Parts {
     pub(super) fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
         Ok(Self {
+            own_prices: own_prices(&config)?,
             upstreams: Arc::new(Upstreams::new(&config.upstream, metrics)?),
             tls: config.server.tls.as_ref().map(TlsSource::new).transpose()?,
             config,
@@ -118,6 +122,7 @@ impl Parts {
     /// The parts for other settings; what is the same is shared.
     fn changed(&self, config: Config, metrics: &Arc<Metrics>) -> Result<Self, Refused> {
         self.config.check_change(&config)?;
+        let own_prices = own_prices(&config)?;
         let upstreams = Arc::new(self.upstreams.changed(&config.upstream, metrics)?);
         // Last, since files that are looked at anew are in force at once.
         let tls = match (&self.tls, &config.server.tls) {
@@ -130,6 +135,7 @@ impl Parts {
         };
         Ok(Self {
             upstreams,
+            own_prices,
             tls,
             config,
         })
@@ -143,6 +149,28 @@ impl Parts {
             .models()
             .learn("config", names.map(|model| model.base().into()));
     }
+}
+
+/// Checks the price table that settings name.
+///
+/// # Errors
+/// Every entry of it that is wrong.
+pub fn check_prices(config: &Config) -> Result<(), Mistakes> {
+    own_prices(config).map(drop)
+}
+
+/// The prices of the settings' own table; a table that is wrong is a mistake in the settings.
+fn own_prices(config: &Config) -> Result<PriceTable, Mistakes> {
+    let Some(file) = &config.prices.file else {
+        return Ok(PriceTable::default());
+    };
+    PriceTable::from_community(&file.text).map_err(|wrong| {
+        let all = |error: &TableError| {
+            let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+            causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        };
+        Mistakes::of_key("prices.file", wrong.iter().map(all))
+    })
 }
 
 /// Why new settings are not taken.
@@ -186,6 +214,9 @@ pub(super) struct Targets {
     pub(super) admin_terms: Terms,
     pub(super) origins: Origins,
     pub(super) upstreams: watch::Sender<Arc<Upstreams>>,
+    pub(super) prices: Arc<Prices>,
+    /// How often price lists are fetched, if they are.
+    pub(super) price_refresh: watch::Sender<Option<Duration>>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -194,7 +225,12 @@ impl Targets {
         let Config { server, admin, .. } = &parts.config;
         parts.name_models(&self.metrics);
         self.gate.reload(&parts.config, Arc::clone(&parts.upstreams));
+        self.prices.replace_own(parts.own_prices.clone());
         self.upstreams.send_replace(Arc::clone(&parts.upstreams));
+        self.price_refresh.send_if_modified(|every| {
+            let new = parts.config.prices.fetched_every();
+            std::mem::replace(every, new) != new
+        });
         self.data_terms.change(Settings::from(server), parts.tls.clone());
         self.admin_terms.change(Settings::from(server), None);
         self.origins.change(&server.cors);
@@ -314,4 +350,35 @@ fn log_applied(config: &Config) {
         tls = config.server.tls.is_some(),
         "new settings are in force"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_is_wrong_in_the_price_table_is_a_mistake_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gate, table) = (folder.path().join("gate.toml"), folder.path().join("prices.json"));
+        std::fs::write(&gate, "[prices]\nfile = \"prices.json\"\n").unwrap();
+        let check = |prices: &str| {
+            std::fs::write(&table, prices).unwrap();
+            let loaded = Config::load(&gate, &BTreeMap::<String, String>::new());
+            check_prices(&loaded.outcome.unwrap()).map_err(|mistakes| mistakes.to_string())
+        };
+        assert_eq!(check(r#"{"acme/m": {"input_cost_per_token": 1e-6}}"#), Ok(()));
+        let wrong = "prices.file: the entry `acme/m` of the price table: `input_cost_per_token` is wrong: \
+                     an amount is not negative";
+        assert_eq!(
+            check(r#"{"acme/m": {"input_cost_per_token": -1e-6}}"#),
+            Err(wrong.to_owned())
+        );
+        assert!(
+            check("[]")
+                .unwrap_err()
+                .starts_with("prices.file: the price table is no JSON object")
+        );
+    }
 }

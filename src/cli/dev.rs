@@ -15,8 +15,8 @@ use super::banner::Banner;
 use super::credentials::Credentials;
 use crate::app::{App, Signals, Source};
 use crate::config::{
-    Account, AccountKey, Admin, Config, Env, FileOrText, Limits, Models, ProcessEnv, ScopedJwt, Server,
-    Store, Upstream,
+    Account, AccountKey, Admin, Budget, Config, Env, FileOrText, Limits, Models, Prices, ProcessEnv,
+    ScopedJwt, Server, Store, Upstream,
 };
 use crate::simulate::{Knobs, Simulator};
 use crate::types::{AccountId, KeyName, SystemClock};
@@ -121,6 +121,8 @@ fn config(arguments: &DevArgs, credentials: &Credentials, upstream: Upstream) ->
             token: Some(credentials.admin_token.clone()),
         },
         upstream,
+        budget: Budget::default(),
+        prices: Prices::default(),
         limits: Limits::default(),
         models: Models::default(),
         scoped_jwt: ScopedJwt::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::app::{App, Signals, Source};
+use crate::app::{App, Signals, Source, check_prices};
 use crate::config::{Config, ProcessEnv};
 use crate::types::SystemClock;
 
@@ -27,6 +27,7 @@ pub(super) async fn serve(file: &Path) -> Result<(), Failure> {
 /// # Errors
 /// Every mistake in it.
 pub(super) fn check(file: &Path) -> Result<(), Failure> {
-    Config::load(file, &ProcessEnv).outcome?;
+    let config = Config::load(file, &ProcessEnv).outcome?;
+    check_prices(&config)?;
     writeln!(io::stdout(), "{} is right", file.display()).map_err(Failure::Output)
 }

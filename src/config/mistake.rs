@@ -64,6 +64,16 @@ impl Mistakes {
         }])
     }
 
+    /// Mistakes in what `key` leads to.
+    pub fn of_key(key: &str, messages: impl IntoIterator<Item = String>) -> Self {
+        let mistake = |message| Mistake {
+            key: key.to_owned(),
+            place: None,
+            message,
+        };
+        Self(messages.into_iter().map(mistake).collect())
+    }
+
     /// Each one.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()

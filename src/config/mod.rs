@@ -10,6 +10,7 @@ mod files;
 mod format;
 mod limits;
 mod mistake;
+mod money;
 mod node;
 mod pem;
 mod reader;
@@ -28,6 +29,7 @@ pub use env::{Env, ProcessEnv};
 pub use files::Files;
 pub use format::duration;
 pub use mistake::{Mistake, Mistakes, Place};
+pub use money::{Budget, BudgetLimit, PriceFile, PriceSource, Prices, Unpriced, Window};
 pub use secret::secret;
 pub use settings::{
     Account, AccountKey, Admin, Config, Cors, FileOrText, LimitOverride, Limits, Models, Protocol, ScopedJwt,

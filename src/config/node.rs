@@ -23,7 +23,8 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Integer(i64),
-    Number(f64),
+    /// A number that is not whole, as its text.
+    Number(String),
     Bool(bool),
     /// What no key takes: a date, or an integer beyond 64 bits.
     Other,
@@ -41,12 +42,6 @@ impl Value {
         } else {
             Err(self)
         }
-    }
-
-    /// Whether it is a number, whole or not, and not below zero.
-    pub(super) fn is_number_from_zero(&self) -> bool {
-        matches!(self, Self::Number(number) if number.is_finite() && *number >= 0.0)
-            || matches!(self, Self::Integer(number) if *number >= 0)
     }
 
     /// Whether it is a section, or a list of them.
@@ -163,7 +158,7 @@ fn node_of(value: DeValue<'_>, place: Place, lines: &Lines<'_>) -> Node {
         DeValue::Integer(integer) => {
             i64::from_str_radix(integer.as_str(), integer.radix()).map_or(Value::Other, Value::Integer)
         }
-        DeValue::Float(float) => float.as_str().parse().map_or(Value::Other, Value::Number),
+        DeValue::Float(float) => Value::Number(float.as_str().to_owned()),
         DeValue::Boolean(value) => Value::Bool(value),
         DeValue::Datetime(_) => Value::Other,
         DeValue::Array(array) => Value::List(

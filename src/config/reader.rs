@@ -285,14 +285,26 @@ impl<'a> Section<'a> {
         self.refuse(name, format!("expected a whole number from {least} to {most}"))
     }
 
-    /// Checks a number of at least zero.
-    pub(super) fn number(&mut self, name: &str) {
-        let valid = match self.plain(name) {
-            None => true,
-            Some(value) => value.is_number_from_zero(),
+    /// A number, whole or not, read out of its text; `expected` says which.
+    pub(super) fn decimal<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = match self.plain(name)? {
+            Value::Number(text) => Some(text),
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Text(_)
+            | Value::Bool(_)
+            | Value::Other
+            | Value::List(_)
+            | Value::Table(_)
+            | Value::Raw(_) => None,
         };
-        if !valid {
-            self.mistake(name, "expected a number of at least 0");
+        match text.and_then(|text| parse(&text)) {
+            Some(number) => Some(number),
+            None => self.refuse(name, format!("expected {expected}")),
         }
     }
 

@@ -109,7 +109,7 @@ impl<'a> Reading<'a> {
         }
         match text.strip_prefix("file:") {
             None => Some(text),
-            Some(path) => self.read_file(key, &self.path(path)),
+            Some(path) => self.read_file(key, &self.path(path), MAX_FILE),
         }
     }
 
@@ -118,12 +118,13 @@ impl<'a> Reading<'a> {
         self.dir.join(path)
     }
 
-    /// The contents of a file, without the newline at the end.
-    fn read_file(&self, key: &str, path: &Path) -> Option<String> {
-        let bytes = self.files.borrow_mut().read(path, MAX_FILE + 1);
-        let is_long = |bytes: &Vec<u8>| u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE);
+    /// The contents of a file of at most `longest` bytes (whole MiB), without the newline at the end.
+    pub(super) fn read_file(&self, key: &str, path: &Path, longest: u64) -> Option<String> {
+        let bytes = self.files.borrow_mut().read(path, longest.saturating_add(1));
+        let is_long = |bytes: &Vec<u8>| u64::try_from(bytes.len()).is_ok_and(|len| len > longest);
         if bytes.as_ref().is_ok_and(is_long) {
-            self.mistake(key, format!("the file `{}` is longer than 1 MiB", path.display()));
+            let (path, mib) = (path.display(), longest >> 20);
+            self.mistake(key, format!("the file `{path}` is longer than {mib} MiB"));
             return None;
         }
         match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())) {

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::accounts;
 use super::format;
 use super::limits;
+use super::money;
 use super::node::Value;
 use super::pem;
 use super::reader::Section;
@@ -33,6 +34,9 @@ const MOST_HEADERS: usize = 10_000;
 /// The most connections that may be allowed: beyond what a process can open, so that a slip of the finger shows.
 const MOST_CONNECTIONS: usize = 10_000_000;
 
+/// The most tokens that an answer may be taken to have: the most that the upstream lets a call ask for.
+const MOST_OUTPUT: usize = 10_000_000;
+
 /// What an address looks like.
 const ADDRESS: &str = "an IP address and a port, such as `127.0.0.1:8080` or `[::]:8080`";
 
@@ -43,6 +47,8 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
     let default = || Upstream::at(Uri::from_static(DEFAULT_UPSTREAM));
     let upstream = root.section("upstream").map(upstream).unwrap_or_else(default);
     let limits = root.section("limits").map(limits::read).unwrap_or_default();
+    let budget = root.section("budget").map(money::budget).unwrap_or_default();
+    let prices = root.section("prices").map(money::prices).unwrap_or_default();
     let models = root.section("models").map(models).unwrap_or_default();
     let scoped_jwt = root
         .section("scoped_jwt")
@@ -57,6 +63,8 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
         admin,
         upstream,
         limits,
+        budget,
+        prices,
         models,
         scoped_jwt,
         store,
@@ -190,6 +198,7 @@ fn upstream(mut section: Section<'_>) -> Upstream {
             .parsed("protocol", "one of `auto`, `http1`, `h2c`", protocol)
             .unwrap_or(or.protocol),
         usage_by_default: auto_or_boolean(s, "usage_by_default"),
+        continuous_usage: auto_or_boolean(s, "continuous_usage"),
         routes: s.sections("route").into_iter().filter_map(route).collect(),
         base_url: or.base_url,
     };
@@ -267,6 +276,10 @@ fn patterns(section: &Section<'_>, texts: Vec<(String, String)>) -> Vec<ModelPat
 }
 
 fn models(mut section: Section<'_>) -> Models {
+    let max_output_tokens = section
+        .integer("max_output_tokens", 1..=MOST_OUTPUT)
+        .and_then(|tokens| u64::try_from(tokens).ok())
+        .unwrap_or(Models::default().max_output_tokens);
     let mut alias = HashMap::new();
     let key = section.key("alias");
     for (asked, served) in section.entries("alias") {
@@ -276,5 +289,8 @@ fn models(mut section: Section<'_>) -> Models {
         }
     }
     section.finish();
-    Models { alias }
+    Models {
+        alias,
+        max_output_tokens,
+    }
 }

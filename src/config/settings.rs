@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::money::{Budget, Prices};
 use crate::types::{AccountId, KeyName, ModelName, ModelPattern};
 
 const KIB: u64 = 1024;
@@ -25,6 +26,10 @@ pub struct Config {
     pub upstream: Upstream,
     /// How much at once, and how fast.
     pub limits: Limits,
+    /// How much money.
+    pub budget: Budget,
+    /// What calls cost.
+    pub prices: Prices,
     /// What is known of models.
     pub models: Models,
     /// How long tokens live.
@@ -189,6 +194,8 @@ pub struct Upstream {
     /// Whether it sends usage in streams unasked; `None` says to know it by its host. Further upstreams are always
     /// known by theirs.
     pub usage_by_default: Option<bool>,
+    /// Whether it offers running usage in streams; `None` says to know it by its host.
+    pub continuous_usage: Option<bool>,
     /// Further upstreams for some models; the first match wins.
     pub routes: Vec<UpstreamRoute>,
 }
@@ -206,6 +213,7 @@ impl Upstream {
             max_idle_per_host: 512,
             protocol: Protocol::Auto,
             usage_by_default: None,
+            continuous_usage: None,
             routes: Vec::new(),
         }
     }
@@ -281,10 +289,22 @@ pub struct LimitOverride {
 }
 
 /// `[models]`: what is known of models.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Models {
     /// Model asked for → model that serves it.
     pub alias: HashMap<ModelName, ModelName>,
+    /// The tokens that an answer is taken to have at the most where its call does not say.
+    pub max_output_tokens: u64,
+}
+
+/// No alias; 16,384 tokens.
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            alias: HashMap::new(),
+            max_output_tokens: 16_384,
+        }
+    }
 }
 
 /// `[[account]]`: a customer of the platform team.

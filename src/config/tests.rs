@@ -84,6 +84,7 @@ fn every_built_key_reaches_its_setting() {
         max_idle_per_host = 0
         protocol = "h2c"
         usage_by_default = false
+        continuous_usage = true
         [[upstream.route]]
         models = ["acme/*", "other/model"]
         base_url = "http://10.0.0.7:8000"
@@ -107,6 +108,29 @@ fn every_built_key_reaches_its_setting() {
         [[limits.override]]
         model = "acme/model"
         tokens_per_minute = 0
+        [budget]
+        unpriced_hold = 0.0000000211
+        unpriced = "deny"
+        clamp_output = false
+        [[budget.limit]]
+        account = "di:1"
+        key = "auto"
+        usd = 22
+        window = "total"
+        [[budget.limit]]
+        account = "di:1"
+        usd = 0.30000000000000004
+        window = "day"
+        [[budget.limit]]
+        key = "auto"
+        usd = 2.4e1
+        window = "month"
+        [prices]
+        source = "none"
+        refresh = "25s"
+        max_divergence = 2.6
+        [models]
+        max_output_tokens = 27
         [models.alias]
         "old/model" = "new/model"
         [[account]]
@@ -143,10 +167,6 @@ fn what_a_later_version_has_is_checked_before_it_is_refused() {
             "on_outage = \"panic\"",
             "limits.shared.on_outage",
         ),
-        ("[[budget.limit]]", "window = \"week\"", "budget.limit[0].window"),
-        ("[[budget.limit]]", "usd = -1.0", "budget.limit[0].usd"),
-        ("[budget]", "clamp_output = 1", "budget.clamp_output"),
-        ("[prices]", "max_divergence = \"3\"", "prices.max_divergence"),
         ("[webhooks]", "schedule = [\"5s\", \"5\"]", "webhooks.schedule[1]"),
         (
             "[webhooks]",
@@ -154,11 +174,6 @@ fn what_a_later_version_has_is_checked_before_it_is_refused() {
             "webhooks.allow_networks[0]",
         ),
         ("[store]", "master_key = 1", "store.master_key"),
-        (
-            "[upstream]",
-            "continuous_usage = \"yes\"",
-            "upstream.continuous_usage",
-        ),
         ("[console]", "odic = 1", "console.odic"),
     ] {
         let found = mistakes_of(section, line);
@@ -275,9 +290,9 @@ fn an_override_that_can_not_be_is_named_with_its_variable() {
             "models.alias.\"a\" (from TIDEGATE__MODELS__ALIAS__A): can't be overridden",
         ),
         (
-            "TIDEGATE__BUDGET__UNPRICED",
-            "deny",
-            "budget.unpriced (from TIDEGATE__BUDGET__UNPRICED): spending limits are not in this version",
+            "TIDEGATE__WEBHOOKS__WORKERS",
+            "7",
+            "webhooks.workers (from TIDEGATE__WEBHOOKS__WORKERS): jobs and webhooks are not in this version",
         ),
         ("TIDEGATE__", "x", "the file (from TIDEGATE__): names no key"),
     ] {
@@ -317,6 +332,24 @@ fn a_file_reference_is_relative_to_the_configuration_and_loses_its_newline() {
         missing.to_string().contains("none.toml` can't be read"),
         "{missing}"
     );
+}
+
+#[test]
+fn a_price_table_is_a_plain_path_whose_contents_are_read_and_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (gate, table) = (dir.path().join("gate.toml"), dir.path().join("prices.json"));
+    std::fs::write(&gate, format!("{ACCOUNT}[prices]\nfile = \"prices.json\"\n")).unwrap();
+    let missing = Config::load(&gate, &env([]));
+    let shown = missing.outcome.unwrap_err().to_string();
+    assert!(shown.starts_with("prices.file (line 8): the file `"), "{shown}");
+
+    std::fs::write(&table, " ".repeat(2 * 1024 * 1024)).unwrap();
+    assert_ne!(missing.files.look(), missing.files, "it has come");
+    let loaded = Config::load(&gate, &env([]));
+    let file = loaded.outcome.unwrap().prices.file.unwrap();
+    assert_eq!((file.path, file.text.len()), (table.clone(), 2 * 1024 * 1024));
+    std::fs::write(&table, "{}").unwrap();
+    assert_ne!(loaded.files.look(), loaded.files, "it has changed");
 }
 
 #[test]

@@ -4,20 +4,15 @@
 use std::net::IpAddr;
 
 use super::format::duration;
-use super::node::Value;
 use super::reader::Section;
-use crate::types::AccountId;
 
 /// The greatest whole number that a key of a later version takes.
 const MAX_INTEGER: usize = 1_000_000_000;
 
 const SHARED_LIMITS: &str = "limits over a fleet";
-const SPENDING_LIMITS: &str = "spending limits";
-const PRICES: &str = "prices";
 const WEBHOOKS: &str = "jobs and webhooks";
 const TRACES: &str = "traces";
 const SIGN_INS: &str = "sign-ins with OpenID Connect";
-const USAGE: &str = "settings of the usage in streams";
 
 /// What a key takes.
 #[derive(Clone, Copy)]
@@ -26,13 +21,10 @@ enum Kind {
     Texts,
     Boolean,
     Integer,
-    Number,
     Duration,
     Durations,
-    Account,
     Networks,
     Choice(&'static [&'static str]),
-    AutoOrBoolean,
 }
 
 /// One key of a later version.
@@ -78,38 +70,6 @@ const UNBUILT: &[Row] = &[
         r#""local""#,
         SHARED_LIMITS,
     ),
-    row("budget.unpriced_hold", Kind::Number, "0.05", SPENDING_LIMITS),
-    row(
-        "budget.unpriced",
-        Kind::Choice(&["hold", "deny"]),
-        r#""hold""#,
-        SPENDING_LIMITS,
-    ),
-    row("budget.clamp_output", Kind::Boolean, "true", SPENDING_LIMITS),
-    row("budget.limit[].account", Kind::Account, "", SPENDING_LIMITS),
-    row("budget.limit[].key", Kind::Text, "", SPENDING_LIMITS),
-    row("budget.limit[].usd", Kind::Number, "", SPENDING_LIMITS),
-    row(
-        "budget.limit[].window",
-        Kind::Choice(&["total", "day", "month"]),
-        "",
-        SPENDING_LIMITS,
-    ),
-    row(
-        "prices.source",
-        Kind::Choice(&["upstream", "none"]),
-        r#""upstream""#,
-        PRICES,
-    ),
-    row("prices.refresh", Kind::Duration, r#""1h""#, PRICES),
-    row("prices.file", Kind::Text, "", PRICES),
-    row("prices.max_divergence", Kind::Number, "3.0", PRICES),
-    row(
-        "models.max_output_tokens",
-        Kind::Integer,
-        "16384",
-        SPENDING_LIMITS,
-    ),
     row("webhooks.workers", Kind::Integer, "64", WEBHOOKS),
     row("webhooks.timeout", Kind::Duration, r#""15s""#, WEBHOOKS),
     row(
@@ -133,12 +93,6 @@ const UNBUILT: &[Row] = &[
     row("console.oidc.admin_emails", Kind::Texts, "", SIGN_INS),
     row("console.oidc.admin_groups", Kind::Texts, "", SIGN_INS),
     row_accepting_default("telemetry.otlp_endpoint", Kind::Text, r#""""#, TRACES),
-    row_accepting_default(
-        "upstream.continuous_usage",
-        Kind::AutoOrBoolean,
-        r#""auto""#,
-        USAGE,
-    ),
 ];
 
 /// Takes the keys of later versions out of `section`, checks them and notes a refusal for each. Tables of a list
@@ -219,7 +173,6 @@ fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
         Kind::Texts => drop(section.texts(name)),
         Kind::Boolean => drop(section.boolean(name)),
         Kind::Integer => drop(section.integer(name, 0..=MAX_INTEGER)),
-        Kind::Number => section.number(name),
         Kind::Duration => drop(section.duration(name)),
         Kind::Durations => {
             let expected = "expected a duration, such as `10s`";
@@ -231,20 +184,9 @@ fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
             "expected a network, such as `10.0.0.0/8`",
             is_network,
         ),
-        Kind::Account => {
-            let expected = "an account id, such as `di:1000000000000`";
-            section.parsed(name, expected, |text| AccountId::parse(text).ok());
-        }
         Kind::Choice(choices) => {
             let expected = format!("one of `{}`", choices.join("`, `"));
             section.parsed(name, &expected, |text| choices.contains(&text).then_some(()));
-        }
-        Kind::AutoOrBoolean => {
-            let auto = section.is_text(name, "auto");
-            let valid = matches!(section.plain(name), None | Some(Value::Bool(_)));
-            if !auto && !valid {
-                section.mistake(name, "expected `auto`, true or false");
-            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::labels::Stage;
 use super::series::{Labels, Series, Vecs};
+use super::usd::{UsdCounter, UsdCounterVec, UsdGauge};
 
 /// Declares [`Metrics`](super::Metrics): one field a metric, as `field: type = name, labels, buckets;`.
 macro_rules! metrics {
@@ -16,7 +16,6 @@ macro_rules! metrics {
         pub struct Metrics {
             registry: Registry,
             models: KnownModels,
-            held_nanos: Arc<AtomicI64>,
             $( #[doc = $help] $field: $kind, )*
         }
 
@@ -29,7 +28,6 @@ macro_rules! metrics {
                 let registry = registry()?;
                 Ok(Self {
                     models: KnownModels::default(),
-                    held_nanos: Arc::default(),
                     $( $field: register::Registered::register(&registry, register::Described {
                         name: $name,
                         help: $help.trim_ascii(),
@@ -84,19 +82,19 @@ impl Registered for IntGaugeVec {
     }
 }
 
-impl Registered for CounterVec {
+impl Registered for UsdCounterVec {
     fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
         registered(registry, Self::new(Opts::new(of.name, of.help), of.labels)?)
     }
 }
 
-impl Registered for Counter {
+impl Registered for UsdCounter {
     fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
         registered(registry, Self::new(of.name, of.help)?)
     }
 }
 
-impl Registered for Gauge {
+impl Registered for UsdGauge {
     fn register(registry: &Registry, of: Described<'_>) -> prometheus::Result<Self> {
         registered(registry, Self::new(of.name, of.help)?)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
@@ -11,7 +10,7 @@ use prometheus::IntGauge;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
 use super::labels::{CallLabels, Direction, ModelLabel, Outcome, SpendLabels};
-use crate::types::{AccountId, KeyName, Money};
+use crate::types::{AccountId, KeyName};
 
 /// The most series of one metric.
 const MAX_SERIES: usize = 2_000;
@@ -250,36 +249,5 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Money that is set aside, shown for as long as this lives.
-#[must_use = "it is shown only while this lives"]
-#[derive(Debug)]
-pub struct MoneyHeld {
-    amount: Money,
-    all: Arc<AtomicI64>,
-    _open: InFlight,
-}
-
-impl MoneyHeld {
-    pub(super) fn take(amount: Money, all: &Arc<AtomicI64>, open: &IntGauge) -> Self {
-        all.fetch_add(amount.as_nanos(), Ordering::Relaxed);
-        Self {
-            amount,
-            all: Arc::clone(all),
-            _open: InFlight::raise(open.clone()),
-        }
-    }
-
-    /// How much it is.
-    pub fn amount(&self) -> Money {
-        self.amount
-    }
-}
-
-impl Drop for MoneyHeld {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.amount.as_nanos(), Ordering::Relaxed);
     }
 }

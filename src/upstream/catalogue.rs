@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use http::{Method, Request};
 use serde::Deserialize;
@@ -20,7 +21,7 @@ const REFRESH: Duration = Duration::from_secs(60 * 60);
 const RETRY: Duration = Duration::from_secs(60);
 
 /// How long one fetch may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The largest catalogue that is read, in bytes: the largest public one has about 2 MiB.
 const MAX_CATALOGUE: u64 = 16 * 1024 * 1024;
@@ -94,8 +95,9 @@ async fn watch_one(upstream: &Upstream, metrics: &Metrics) {
     }
 }
 
+/// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-enum FetchError {
+pub(super) enum FetchError {
     #[error("the answer took over {TIMEOUT:?}")]
     Slow,
     #[error(transparent)]
@@ -120,6 +122,13 @@ struct Model {
 }
 
 async fn fetch(upstream: &Upstream) -> Result<Vec<Arc<str>>, FetchError> {
+    let path = format!("{}/models", upstream.openai_prefix().unwrap_or("/v1/openai"));
+    let list: ModelList = serde_json::from_slice(&get(upstream, &path).await?)?;
+    Ok(list.data.into_iter().map(|model| model.id.into()).collect())
+}
+
+/// Fetches a list of an upstream's models, with the gate's own key there.
+pub(super) async fn get(upstream: &Upstream, path: &str) -> Result<Bytes, FetchError> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::GET;
     request
@@ -128,12 +137,9 @@ async fn fetch(upstream: &Upstream) -> Result<Vec<Arc<str>>, FetchError> {
     if let Some(authorization) = upstream.authorization() {
         request.headers_mut().insert(AUTHORIZATION, authorization.clone());
     }
-    let path = format!("{}/models", upstream.openai_prefix().unwrap_or("/v1/openai"));
-    let mut answer = upstream.send(&path, request).await?;
+    let mut answer = upstream.send(path, request).await?;
     if !answer.status().is_success() {
         return Err(FetchError::Status(answer.status().as_u16()));
     }
-    let bytes = body::read(answer.body_mut(), MAX_CATALOGUE, TIMEOUT).await?;
-    let list: ModelList = serde_json::from_slice(&bytes)?;
-    Ok(list.data.into_iter().map(|model| model.id.into()).collect())
+    Ok(body::read(answer.body_mut(), MAX_CATALOGUE, TIMEOUT).await?)
 }

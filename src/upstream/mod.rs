@@ -3,6 +3,7 @@
 mod catalogue;
 mod connect;
 mod pool;
+mod price_list;
 mod stall;
 
 use std::pin::pin;
@@ -26,6 +27,7 @@ pub use connect::ConnectError;
 use connect::Connector;
 use pool::Pool;
 pub use pool::Sent;
+pub use price_list::{expect_price_lists, watch_price_lists};
 
 /// Every upstream, in the order in which they are asked whether a model is theirs.
 #[derive(Debug)]

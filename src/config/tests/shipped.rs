@@ -12,6 +12,7 @@ fn surroundings() -> (tempfile::TempDir, BTreeMap<String, String>) {
     for name in ["cert.pem", "client-ca.pem", "upstream-ca.pem"] {
         std::fs::write(dir.path().join(name), made.cert.pem()).unwrap();
     }
+    std::fs::write(dir.path().join("prices.json"), "{}").unwrap();
     std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     let env = env([
         ("TIDEGATE_ADMIN_TOKEN", "an-admin-token"),
@@ -45,6 +46,8 @@ fn the_reference_has_every_default_and_no_other_value() {
     assert_eq!(format!("{:?}", config.admin), format!("{:?}", Admin::default()));
     assert_eq!(format!("{:?}", config.upstream), format!("{upstream:?}"));
     assert_eq!(format!("{:?}", config.models), format!("{:?}", Models::default()));
+    assert_eq!(config.budget, Budget::default());
+    assert_eq!(config.prices, Prices::default());
     assert!(!config.accounts[0].management);
 }
 

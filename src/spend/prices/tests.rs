@@ -1,3 +1,5 @@
+//! The two formats of price lists, and which price is in force.
+
 use super::*;
 use crate::spend::{Charge, Pictures, Tiers, TokenRates};
 use crate::types::{Demand, Factor, Money, Rate, Tier, Usage};
@@ -40,9 +42,8 @@ fn million(price: &Price, tier: Tier) -> String {
     price.cost(&usage, &demand, Duration::ZERO).unwrap().to_string()
 }
 
-#[test]
-fn every_type_of_an_upstreams_list_is_read_and_what_is_broken_spoils_nothing_else() {
-    let text = r#"[
+/// Every type of price, and everything that can be wrong.
+const LIST: &str = r#"[
         {"model_name": "a/tokens", "max_tokens": 131072, "pricing": {"type": "tokens",
             "cents_per_input_token": 0.000003, "cents_per_output_token": 5e-06,
             "rate_per_input_token_cached": 0.2, "rate_per_input_token_cache_write": 1.25,
@@ -69,7 +70,10 @@ fn every_type_of_an_upstreams_list_is_read_and_what_is_broken_spoils_nothing_els
         {"pricing": {"type": "time", "cents_per_sec": 1}},
         7, null
     ]"#;
-    let (table, broken) = PriceTable::from_upstream(text.as_bytes()).unwrap();
+
+#[test]
+fn every_type_of_an_upstreams_list_is_read_and_what_is_broken_spoils_nothing_else() {
+    let (table, broken) = PriceTable::from_upstream(LIST.as_bytes()).unwrap();
     assert_eq!((table.len(), broken), (10, 6));
     let input = rate("3e-8");
     let default = TokenRates {

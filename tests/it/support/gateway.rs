@@ -202,6 +202,12 @@ fn whole(upstream: SocketAddr, settings: &str) -> String {
     } else {
         format!("[upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"{UPSTREAM_KEY}\"\n")
     };
+    // Most upstreams of tests answer everything alike, and would be asked for prices again and again.
+    let prices = if settings.contains("[prices]") {
+        ""
+    } else {
+        "[prices]\nsource = \"none\"\n"
+    };
     let accounts = if settings.contains("[[account]]") {
         String::new()
     } else {
@@ -210,7 +216,7 @@ fn whole(upstream: SocketAddr, settings: &str) -> String {
              [[account]]\nid = \"di:2\"\nmanagement = true\n[[account.key]]\nname = \"auto\"\nsecret = \"{MANAGER}\"\n"
         )
     };
-    format!("{server}{upstream}{settings}\n{accounts}")
+    format!("{server}{upstream}{settings}\n{prices}{accounts}")
 }
 
 impl Drop for Gateway {

@@ -215,9 +215,15 @@ impl Upstream {
     }
 }
 
-/// The gate fetches each upstream's model list at its start, with no client behind it.
+/// The gate fetches each upstream's lists of models and of prices at its start, with no client behind it.
 fn is_model_list(request: &Recorded) -> bool {
-    request.target().ends_with("/models") && request.header("x-forwarded-for").is_none()
+    let target = request.target();
+    let is_list = target.ends_with("/models") || is_price_list(request);
+    is_list && request.header("x-forwarded-for").is_none()
+}
+
+fn is_price_list(request: &Recorded) -> bool {
+    request.target().ends_with("/models/list")
 }
 
 struct Counted<'a>(&'a AtomicUsize);
@@ -253,7 +259,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             };
             request.body = body;
         }
-        let steps = if is_model_list(&request) {
+        let steps = if is_model_list(&request) && is_price_list(&request) {
+            ok("application/json", b"[]")
+        } else if is_model_list(&request) {
             ok(
                 "application/json",
                 br#"{"object":"list","data":[{"id":"acme/model"},{"id":"acme/other"}]}"#,
