@@ -32,17 +32,17 @@ const SPEND: &str = "
     UPDATE purses
     SET spent = CASE WHEN spent > 9223372036854775807 - ?1 THEN 9223372036854775807 ELSE spent + ?1 END
     WHERE id IN (
-        WITH counting (of, called, over, since) AS (VALUES
-            (0, ?4, 0, 0),
-            (1, ?3, 0, 0),
-            (1, ?3, 1, ?5 / 86400000 * 86400000),
-            (1, ?3, 2, 1000 * unixepoch(?5 / 1000, 'unixepoch', 'start of month')),
-            (2, '', 0, 0),
-            (2, '', 1, ?5 / 86400000 * 86400000),
-            (2, '', 2, 1000 * unixepoch(?5 / 1000, 'unixepoch', 'start of month'))
-        )
-        SELECT id FROM counting CROSS JOIN purses
-        WHERE account = ?2 AND kind = of AND name = called AND span = over AND begins = since
+        SELECT id FROM purses WHERE account = ?2 AND kind = 0 AND name = ?4 AND span = 0 AND begins = 0
+        UNION ALL
+        SELECT id FROM purses WHERE account = ?2 AND kind = 1 AND name = ?3 AND (
+            (span = 0 AND begins = 0)
+            OR (span = 1 AND begins = ?5 / 86400000 * 86400000)
+            OR (span = 2 AND begins = 1000 * unixepoch(?5 / 1000, 'unixepoch', 'start of month')))
+        UNION ALL
+        SELECT id FROM purses WHERE account = ?2 AND kind = 2 AND name = '' AND (
+            (span = 0 AND begins = 0)
+            OR (span = 1 AND begins = ?5 / 86400000 * 86400000)
+            OR (span = 2 AND begins = 1000 * unixepoch(?5 / 1000, 'unixepoch', 'start of month')))
     )
     RETURNING id, kind";
 
