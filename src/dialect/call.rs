@@ -19,6 +19,7 @@ use crate::types::ModelName;
 
 mod alias;
 mod ask;
+mod demand;
 
 pub use ask::Asked;
 

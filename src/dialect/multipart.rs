@@ -23,6 +23,9 @@ use crate::body::{self, Body, BoxError, ReadError};
 /// The longest value of a part that the gate reads, in bytes.
 const MAX_VALUE: usize = 4 * 1024;
 
+/// The longest value and the longest name of any other field that is kept, in bytes.
+const MAX_PLAIN: usize = 64;
+
 /// How much may come without a part's head or data coming out of it, in bytes: the bound of the parser's buffer.
 const MAX_UNPARSED: usize = 1024 * 1024;
 
@@ -63,6 +66,7 @@ pub enum FormError {
 pub struct Form {
     spool: Spool,
     fields: Vec<Field>,
+    others: Vec<Other>,
     edit: Option<(Range<u64>, Bytes)>,
 }
 
@@ -72,6 +76,14 @@ struct Field {
     name: &'static str,
     value: String,
     place: Range<u64>,
+}
+
+/// Any other part.
+#[derive(Debug)]
+pub(super) enum Other {
+    File,
+    /// A field, and its value where it is short.
+    Field(String, Option<String>),
 }
 
 impl Form {
@@ -125,6 +137,7 @@ impl Form {
         });
         Ok(Self {
             fields: fields.collect(),
+            others: parts.others,
             spool,
             edit: None,
         })
@@ -136,6 +149,16 @@ impl Form {
             .iter()
             .find(|field| field.name == name)
             .map(|field| field.value.as_str())
+    }
+
+    /// The parts that are no policy fields.
+    pub(super) fn others(&self) -> &[Other] {
+        &self.others
+    }
+
+    /// Its length in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.spool.size()
     }
 
     /// Asks for another value of a policy field; `other` gives it out of the present one.
@@ -161,6 +184,7 @@ impl Form {
 struct Parts {
     count: usize,
     fields: Vec<(usize, &'static str, String)>,
+    others: Vec<Other>,
 }
 
 async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, FormError> {
@@ -191,11 +215,15 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
         {
             return Err(FormError::Duplicate(name));
         }
+        let mut other = kept.is_none().then(|| Other::of(&part)).flatten();
         let mut value = Vec::new();
         while let Some(data) = part.chunk().await.map_err(malformed)? {
             unparsed.store(0, Ordering::Relaxed);
             if kept.is_some() {
                 value.extend_from_slice(&data);
+            }
+            if let Some(other) = &mut other {
+                other.push(&data);
             }
             if value.len() > MAX_VALUE {
                 return Err(FormError::Malformed("a field that decides something is too long"));
@@ -205,8 +233,33 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
             let value = String::from_utf8(value).map_err(|_| FormError::Malformed("a field is not UTF-8"))?;
             parts.fields.push((index, name, value));
         }
+        parts.others.extend(other);
     }
     Ok(parts)
+}
+
+impl Other {
+    /// A part of which nothing but its head is known. What is binary is a file, though no file name says so.
+    fn of(part: &multer::Field<'_>) -> Option<Self> {
+        let is_text = part.content_type().is_none_or(|kind| kind.type_() == "text");
+        if part.file_name().is_some() || !is_text {
+            return Some(Self::File);
+        }
+        let name = part.name().filter(|name| name.len() <= MAX_PLAIN)?;
+        Some(Self::Field(name.to_owned(), Some(String::new())))
+    }
+
+    /// More of its value.
+    fn push(&mut self, data: &[u8]) {
+        let Self::Field(_, value) = self else { return };
+        let text = std::str::from_utf8(data).ok();
+        *value = match (value.take(), text) {
+            (Some(value), Some(text)) if value.len().saturating_add(text.len()) <= MAX_PLAIN => {
+                Some(value + text)
+            }
+            _ => None,
+        };
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

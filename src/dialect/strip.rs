@@ -1,27 +1,31 @@
 //! An event stream without the usage that only the gate asked for: every other byte stays.
 //!
-//! An event passes as soon as it is whole, and a comment before it, which keeps a connection alive, at once. An event
-//! that says nothing but its usage goes, with its empty line; of any other the one member goes, with its comma.
-
-use std::borrow::Cow;
-use std::ops::Range;
+//! An event passes as soon as it is whole, and a comment before it, which keeps a connection alive, at once. Of a client
+//! that asked for none all usage goes: an event that says nothing but its usage with its empty line, of any other the
+//! one member with its comma.
+//!
+//! Of a client that asked for usage, but not for running usage, that goes which is followed by more: `null` or nothing
+//! is put back in its place. Some upstreams send the last usage with the reason why a choice ends, others in an event of
+//! its own behind that; so an event with both usage and such a reason waits for the next one that says something.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::{memchr2, memmem};
-use serde_json::value::RawValue;
 
-use super::json::{Pairs, span};
+use super::call::Asked;
+use chunk::Event;
+
+mod chunk;
 
 /// The longest event that is held until it is whole, in bytes. A longer one passes as it is.
 const MAX_EVENT: usize = 1024 * 1024;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Takes usage out of a stream of OpenAI's chunks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Strip {
+    goes: Goes,
+    waiting: Option<Waiting>,
     /// The beginning of an event whose end has not come.
     held: BytesMut,
     boundary: Boundary,
@@ -31,9 +35,58 @@ pub struct Strip {
     after_cr: Option<bool>,
 }
 
+/// Which usage goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    All,
+    Running {
+        /// Whether `null` is put in its place.
+        null: bool,
+    },
+}
+
+/// An event whose usage is the last if none follows.
+#[derive(Debug)]
+struct Waiting {
+    /// As it came.
+    whole: Vec<u8>,
+    /// As it is if more usage follows.
+    put_back: Vec<u8>,
+    /// What came behind it and says nothing.
+    behind: BytesMut,
+}
+
+/// Takes all usage out.
+impl Default for Strip {
+    fn default() -> Self {
+        Self::taking(Goes::All)
+    }
+}
+
 impl Strip {
-    /// Whether an answer with these headers is a stream that can be looked into: one that is not encoded.
-    pub fn fits(headers: &HeaderMap) -> bool {
+    /// Takes out of an answer with these headers what was asked for in the gate's own name. `None` where that is
+    /// nothing, or where the answer is no stream that can be looked into: one that is not encoded.
+    pub fn of(asked: Asked, headers: &HeaderMap) -> Option<Self> {
+        let goes = match asked {
+            Asked::No => return None,
+            Asked::Yes => Goes::All,
+            Asked::Running { null } => Goes::Running { null },
+        };
+        Self::fits(headers).then(|| Self::taking(goes))
+    }
+
+    fn taking(goes: Goes) -> Self {
+        Self {
+            goes,
+            waiting: None,
+            held: BytesMut::new(),
+            boundary: Boundary::default(),
+            passing: false,
+            after_cr: None,
+        }
+    }
+
+    fn fits(headers: &HeaderMap) -> bool {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|content_type| content_type.split(';').next());
         let encoded = headers
@@ -52,7 +105,7 @@ impl Strip {
         {
             let line_feed = bytes.split_to(1);
             if !taken_out {
-                out.extend_from_slice(&line_feed);
+                self.pass(&line_feed, &mut out);
             }
         }
         if out.is_empty() && self.passes_whole(&bytes) {
@@ -63,35 +116,38 @@ impl Strip {
             self.event_ended(&piece, &mut out);
         }
         if self.passing {
-            out.extend_from_slice(&bytes);
+            self.pass(&bytes, &mut out);
         } else if self.held.len().saturating_add(bytes.len()) > MAX_EVENT {
+            self.settle(true, &mut out);
             out.extend_from_slice(&self.held.split());
             out.extend_from_slice(&bytes);
             self.passing = true;
         } else {
             self.held.extend_from_slice(&bytes);
             let comments = comments(&self.held);
-            out.extend_from_slice(&self.held.split_to(comments));
+            let comments = self.held.split_to(comments);
+            self.pass(&comments, &mut out);
         }
         out.freeze()
     }
 
-    /// Gives what was held: an event that nothing ends.
+    /// Gives what was held: an event that nothing ends, and one that nothing follows.
     pub fn end(&mut self) -> Bytes {
         let mut out = BytesMut::new();
         let held = self.held.split();
-        edit(&held, &mut out);
+        self.edit(&held, &mut out);
+        self.settle(true, &mut out);
         out.freeze()
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.waiting.is_none()
     }
 
     /// Whether the bytes end with an event and none of their events is to be looked at: they are not copied then.
     fn passes_whole(&mut self, bytes: &[u8]) -> bool {
-        if !self.held.is_empty() || memmem::find(bytes, b"usage").is_some() {
+        if !self.is_empty() || memmem::find(bytes, b"usage").is_some() {
             return false;
         }
         let mut boundary = self.boundary;
@@ -113,16 +169,81 @@ impl Strip {
     fn event_ended(&mut self, piece: &[u8], out: &mut BytesMut) {
         let too_long = self.held.len().saturating_add(piece.len()) > MAX_EVENT;
         let kept = if std::mem::take(&mut self.passing) || too_long {
+            self.settle(true, out);
             out.extend_from_slice(&self.held.split());
             out.extend_from_slice(piece);
             true
         } else if self.held.is_empty() {
-            edit(piece, out)
+            self.edit(piece, out)
         } else {
             self.held.extend_from_slice(piece);
-            edit(&self.held.split(), out)
+            let event = self.held.split();
+            self.edit(&event, out)
         };
         self.after_cr = self.boundary.ended_in_cr.then_some(!kept);
+    }
+
+    /// Appends an event without the usage that goes; `false` if nothing of it is left.
+    fn edit(&mut self, event: &[u8], out: &mut BytesMut) -> bool {
+        let (comments, event) = event.split_at(comments(event));
+        self.pass(comments, out);
+        let looked_at = self.waiting.is_some() || memmem::find(event, b"usage").is_some();
+        let Some(read) = looked_at.then(|| Event::read(event)).flatten() else {
+            self.settle(true, out);
+            self.pass(event, out);
+            return true;
+        };
+        let edited = match (self.goes, read.chunk()) {
+            (Goes::All, None) => None,
+            (Goes::All, Some(chunk)) if chunk.says_only_usage() => return false,
+            (Goes::All, Some(chunk)) => chunk.cuts().and_then(|cuts| read.with(&cuts, "")),
+            (Goes::Running { null }, Some(chunk)) if chunk.has_usage() => {
+                self.settle(false, out);
+                let put_back = || match null {
+                    true => read.with(&chunk.values(), "null"),
+                    false => read.with(&chunk.cuts()?, ""),
+                };
+                let put_back = chunk.has_choices().then(put_back).flatten();
+                if let Some(put_back) = put_back.clone()
+                    && chunk.finishes()
+                {
+                    self.waiting = Some(Waiting {
+                        whole: event.to_vec(),
+                        put_back,
+                        behind: BytesMut::new(),
+                    });
+                    return true;
+                }
+                put_back
+            }
+            (Goes::Running { .. }, _) => {
+                if read.says_something() {
+                    self.settle(true, out);
+                }
+                None
+            }
+        };
+        self.pass(edited.as_deref().unwrap_or(event), out);
+        true
+    }
+
+    /// Appends what says nothing of usage: behind an event that waits, if there is one.
+    fn pass(&mut self, bytes: &[u8], out: &mut BytesMut) {
+        let Some(waiting) = &mut self.waiting else {
+            return out.extend_from_slice(bytes);
+        };
+        waiting.behind.extend_from_slice(bytes);
+        if waiting.behind.len() > MAX_EVENT {
+            self.settle(true, out);
+        }
+    }
+
+    /// Appends the event that waits, whose usage is now known to be the last or not.
+    fn settle(&mut self, last: bool, out: &mut BytesMut) {
+        if let Some(waiting) = self.waiting.take() {
+            out.extend_from_slice(if last { &waiting.whole } else { &waiting.put_back });
+            out.extend_from_slice(&waiting.behind);
+        }
     }
 }
 
@@ -181,23 +302,6 @@ impl Boundary {
     }
 }
 
-/// Appends an event without its usage; `false` if nothing of it is left.
-fn edit(event: &[u8], out: &mut BytesMut) -> bool {
-    let (comments, event) = event.split_at(comments(event));
-    out.extend_from_slice(comments);
-    let edited = if memmem::find(event, b"usage").is_some() {
-        edited(event)
-    } else {
-        None
-    };
-    match edited {
-        None => out.extend_from_slice(event),
-        Some(Edited::Gone) => return false,
-        Some(Edited::To(bytes)) => out.extend_from_slice(&bytes),
-    }
-    true
-}
-
 /// How many bytes at the beginning of an event are whole lines of comment. One that ends with its CR may not be whole.
 fn comments(event: &[u8]) -> usize {
     let mut end = 0;
@@ -213,126 +317,6 @@ fn comments(event: &[u8]) -> usize {
         end = end.saturating_add(len).saturating_add(ending);
     }
     end
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Edited<T> {
-    Gone,
-    To(T),
-}
-
-/// The event without its usage; `None` if it has none.
-fn edited(event: &[u8]) -> Option<Edited<Vec<u8>>> {
-    let lines = lines(event);
-    let data: Vec<&[u8]> = lines
-        .iter()
-        .filter_map(|line| event.get(line.data.clone()?))
-        .collect();
-    // Between its tokens JSON may have a space where an event had a line break.
-    let text = String::from_utf8(data.join(&b' ')).ok()?;
-    let text = match without_usage(&text)? {
-        Edited::Gone => return Some(Edited::Gone),
-        Edited::To(text) => text,
-    };
-    let mut text = Some(text);
-    let mut bytes = Vec::with_capacity(event.len());
-    for line in lines {
-        let Some(data) = line.data else {
-            bytes.extend_from_slice(event.get(line.whole)?);
-            continue;
-        };
-        if let Some(text) = text.take() {
-            bytes.extend_from_slice(event.get(line.whole.start..data.start)?);
-            bytes.extend_from_slice(text.as_bytes());
-            bytes.extend_from_slice(event.get(data.end..line.whole.end)?);
-        }
-    }
-    Some(Edited::To(bytes))
-}
-
-/// A line of an event.
-struct Line {
-    /// With what ends it.
-    whole: Range<usize>,
-    /// Where its data stands, if that is what it has.
-    data: Option<Range<usize>>,
-}
-
-fn lines(event: &[u8]) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut start = 0;
-    while let Some(rest) = event.get(start..).filter(|rest| !rest.is_empty()) {
-        let len = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        let (line, ending) = rest.split_at_checked(len).unwrap_or((rest, &[]));
-        let ending = match ending {
-            [b'\r', b'\n', ..] => 2,
-            [] => 0,
-            _ => 1,
-        };
-        let name = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-        let data = name.strip_prefix(b"data:");
-        let end = start.saturating_add(len);
-        lines.push(Line {
-            whole: start..end.saturating_add(ending),
-            data: data.map(|data| end.saturating_sub(data.len())..end),
-        });
-        start = end.saturating_add(ending);
-    }
-    lines
-}
-
-/// A chunk without its usage; `None` if it has none or is no object.
-fn without_usage(chunk: &str) -> Option<Edited<String>> {
-    let members = Pairs::read(chunk)?.0;
-    let is_usage = |member: &(Cow<'_, str>, &RawValue)| member.0 == "usage";
-    if !members.iter().any(is_usage) {
-        return None;
-    }
-    if says_only_usage(&members) {
-        return Some(Edited::Gone);
-    }
-    let mut text = String::with_capacity(chunk.len());
-    // Of one in front the comma behind it goes, of all others the comma before them.
-    let in_front = members.iter().take_while(|member| is_usage(member)).count();
-    let mut done = 0;
-    if let Some((_, value)) = members.get(in_front.wrapping_sub(1)) {
-        let start = skip_space(chunk, chunk.find('{')?.saturating_add(1))?;
-        text.push_str(chunk.get(..start)?);
-        done = span(chunk, value.get()).end;
-        if in_front < members.len() {
-            done = skip_space(chunk, skip_space(chunk, done)?.saturating_add(1))?;
-        }
-    }
-    let mut before = done;
-    for member in members.iter().skip(in_front) {
-        let end = span(chunk, member.1.get()).end;
-        if is_usage(member) {
-            text.push_str(chunk.get(done..before)?);
-            done = end;
-        }
-        before = end;
-    }
-    text.push_str(chunk.get(done..)?);
-    Some(Edited::To(text))
-}
-
-/// Where what follows white space begins.
-fn skip_space(text: &str, from: usize) -> Option<usize> {
-    let rest = text.get(from..)?;
-    Some(from.saturating_add(rest.len().saturating_sub(rest.trim_start().len())))
-}
-
-/// Whether there is usage, but neither choices nor an error.
-fn says_only_usage(members: &[(Cow<'_, str>, &RawValue)]) -> bool {
-    let value = |key: &str| {
-        let member = members.iter().find(|(name, _)| name == key);
-        member
-            .map(|(_, value)| value.get())
-            .filter(|value| *value != "null")
-    };
-    let list = value("choices").map(|list| list.strip_prefix('[').map(str::trim_start));
-    let no_choices = list.is_none_or(|list| list.is_some_and(|list| list.starts_with(']')));
-    value("usage").is_some() && no_choices && value("error").is_none() && value("error_type").is_none()
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ impl Tap {
         }
     }
 
-    /// What the answer says that it used, as far as it was seen: in a stream the last that it said.
+    /// What the answer says that it used, as far as it was seen: in a stream the last that it said. Of a stream that was
+    /// cut that is what it had used by then, where the upstream sends running usage.
     pub fn usage(&self) -> Option<Usage> {
         self.report().0
     }
@@ -91,6 +92,17 @@ impl Tap {
             return (None, false);
         }
         self.watch.found.reports.usage()
+    }
+
+    /// The events of a stream that carry content, as far as can be told, and at least as many: an upstream that sends no
+    /// usage before the end has made at least about as many tokens. 0 where the answer is one document.
+    ///
+    /// Every event counts but a keep-alive, `[DONE]`, an error and those whose type says that they frame others. One
+    /// that has a few tokens, or those of several choices, counts once.
+    pub fn content_events(&self) -> u64 {
+        let found = &self.watch.found;
+        let goes_on = self.framing != Framing::OneDocument && self.watch.counts_event();
+        found.content_events.saturating_add(u64::from(goes_on))
     }
 
     /// The model that the answer says it is from.
@@ -138,6 +150,7 @@ impl Framing {
 struct Watch {
     lines: Lines,
     done: Done,
+    beginning: Beginning,
     skimmer: Skimmer,
     found: Found,
 }
@@ -155,12 +168,14 @@ impl Watch {
         let Self {
             lines,
             done,
+            beginning,
             skimmer,
             found,
         } = self;
         lines.feed(bytes, &mut |part| match part {
             Part::Data(data) => {
                 done.feed(data);
+                beginning.feed(data);
                 skimmer.feed(data, &mut |seen| found.see(seen));
             }
             Part::LineEnd => {
@@ -169,20 +184,27 @@ impl Watch {
             }
             Part::EventEnd => {
                 skimmer.restart();
-                found.forget_document();
+                found.event_ended(std::mem::take(beginning));
             }
         });
+    }
+
+    /// Whether the event that goes on carries content, as far as it has come.
+    fn counts_event(&self) -> bool {
+        self.beginning.is_content() && !self.found.frames
     }
 
     /// A line is a document, also if the one before was broken.
     fn lines(&mut self, mut bytes: &[u8]) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
+            self.beginning.feed(line);
             self.skimmer.feed(line, &mut |seen| self.found.see(seen));
             self.skimmer.restart();
-            self.found.forget_document();
+            self.found.event_ended(std::mem::take(&mut self.beginning));
             bytes = rest.get(1..).unwrap_or_default();
         }
+        self.beginning.feed(bytes);
         self.skimmer.feed(bytes, &mut |seen| self.found.see(seen));
     }
 }
@@ -199,6 +221,9 @@ struct Found {
     says_done: bool,
     /// What the current document says of the end; it counts when the document is whole.
     document: Verdict,
+    content_events: u64,
+    /// Whether the current event says that it carries no content.
+    frames: bool,
 }
 
 #[derive(Debug, Default)]
@@ -221,7 +246,11 @@ impl Found {
         }
     }
 
-    fn forget_document(&mut self) {
+    fn event_ended(&mut self, beginning: Beginning) {
+        let frames = std::mem::take(&mut self.frames);
+        if beginning.is_content() && !frames {
+            self.content_events = self.content_events.saturating_add(1);
+        }
         self.document = Verdict::default();
     }
 
@@ -231,13 +260,15 @@ impl Found {
         }
         match name {
             Name::Type => self.kind(raw),
-            Name::Error => self.document.failed = true,
+            Name::Error => (self.document.failed, self.frames) = (true, true),
             Name::GeneratedText => self.document.last = true,
             Name::Done => {
                 self.says_done = true;
                 self.document.last |= raw == b"true";
             }
             Name::Model if self.model.as_deref() == Some(raw) => {}
+            // What is no name, or one that is spoilt, leaves the one before.
+            Name::Model if serde_json::from_slice::<String>(raw).is_err() => {}
             Name::Model => self.model = Some(raw.to_vec()),
             Name::Usage
             | Name::StartUsage
@@ -259,6 +290,7 @@ impl Found {
 
     /// The types of last events are Anthropic's, and those of OpenAI's surfaces that have no `[DONE]`.
     fn kind(&mut self, raw: &[u8]) {
+        self.frames |= frames(raw);
         match raw {
             b"\"message_stop\""
             | b"\"response.completed\""
@@ -271,6 +303,44 @@ impl Found {
             b"\"error\"" => self.document.failed = true,
             _ => {}
         }
+    }
+}
+
+/// Whether events of this type carry no content: those of Anthropic that begin, end and keep alive, and all of OpenAI's
+/// responses but the pieces.
+fn frames(kind: &[u8]) -> bool {
+    match kind {
+        b"\"ping\""
+        | b"\"error\""
+        | b"\"message_start\""
+        | b"\"message_delta\""
+        | b"\"message_stop\""
+        | b"\"content_block_stop\"" => true,
+        other => other.starts_with(b"\"response.") && !other.ends_with(b".delta\""),
+    }
+}
+
+/// The first bytes of an event's data that are no white space, one more than the longest that carries no content.
+#[derive(Debug, Default)]
+struct Beginning {
+    bytes: [u8; DONE.len() + 1],
+    len: usize,
+}
+
+impl Beginning {
+    fn feed(&mut self, data: &[u8]) {
+        for byte in data.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+            let Some(next) = self.bytes.get_mut(self.len) else {
+                return;
+            };
+            *next = *byte;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    fn is_content(&self) -> bool {
+        let bytes = self.bytes.get(..self.len).unwrap_or_default();
+        !(bytes.is_empty() || DONE.starts_with(bytes) || b"null".starts_with(bytes))
     }
 }
 

@@ -25,7 +25,7 @@ where
 {
     let headers = answer.headers();
     let tap = record.is_inference().then(|| Tap::of(headers)).flatten();
-    let strip = (asked == Asked::Yes && Strip::fits(headers)).then(Strip::default);
+    let strip = Strip::of(asked, headers);
     answer.map(|body| Body::stream(Metered::new(body, idle, Meter { tap, strip, record })))
 }
 

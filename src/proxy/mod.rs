@@ -237,7 +237,7 @@ impl Gate {
         record.admitted(admitted);
         let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
-        let asked = call.ask_for_usage(upstream.usage_by_default());
+        let asked = call.ask_for_usage(upstream.usage_by_default(), false);
         let sending = pin!(forward::send(upstream, call, peer, trace));
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());

@@ -178,14 +178,21 @@ impl Call {
                 .pointer("/stream_options")
                 .and_then(|options| options.get(name)?.as_bool())
         };
-        let last =
-            option("include_usage").unwrap_or(self.knobs.usage) && self.knobs.usage_chunk != UsageChunk::None;
+        let asked = option("include_usage").unwrap_or(self.knobs.usage);
+        let last = asked && self.knobs.usage_chunk != UsageChunk::None;
         let running = match self.knobs.running_usage {
             Running::Always => true,
             Running::Never => false,
-            Running::Asked => option("continuous_usage_stats") == Some(true),
+            Running::Asked => asked && option("continuous_usage_stats") == Some(true),
         };
         (last, running)
+    }
+
+    /// The usage of a chunk that has none, in a stream that ends with some: null of an upstream that sends it unasked,
+    /// else nothing.
+    pub(super) fn no_usage(&self) -> Option<Value> {
+        let (last, _) = self.stream_usage();
+        (last && self.knobs.usage).then_some(Value::Null)
     }
 
     /// The answer in JSON of a native call, with its envelope put in.

@@ -136,7 +136,7 @@ knobs! {
     "prompt-tokens" prompt_tokens: Option<u64> = None;
     /// What the generated text is made of.
     "text" text: Text = Text::Words;
-    /// Send usage in a stream that did not ask for it.
+    /// Send usage in a stream that did not ask for it, and null in the chunks of a stream before it.
     "usage" usage: bool = true;
     /// Where the usage stands at the end of a stream.
     "usage-chunk" usage_chunk: UsageChunk = UsageChunk::Finish;

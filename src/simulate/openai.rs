@@ -185,11 +185,11 @@ impl Stream {
             .saturating_mul(self.copies)
             .saturating_add(choice)
             .saturating_add(1);
-        let (last, running) = self.call.stream_usage();
+        let (_, running) = self.call.stream_usage();
         let usage = if running {
             self.usage(sent)
         } else {
-            last.then_some(Value::Null)
+            self.call.no_usage()
         };
         Event {
             name: None,
@@ -212,7 +212,7 @@ impl Stream {
         let usage = if here || running {
             self.usage(self.all())
         } else {
-            last.then_some(Value::Null)
+            self.call.no_usage()
         };
         Event {
             name: None,

@@ -24,6 +24,7 @@ mod passing;
 mod paths;
 mod reloading;
 mod routes;
+mod running_usage;
 mod sockets;
 mod support;
 mod tls;

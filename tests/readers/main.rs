@@ -115,7 +115,7 @@ fn reading(surface: Surface, object: &JsonObject, key: &'static str) -> Option<R
         "stream" | "background" => object.boolean(key).map(|is| format!("b:{}", is.unwrap())),
         "stream_options" => {
             let usage = object
-                .asks_for_usage()
+                .stream_option("include_usage")
                 .map_or("null".into(), |asks| format!("b:{asks}"));
             object.check_stream_options().map(|()| format!("o:{usage}"))
         }
@@ -148,7 +148,7 @@ async fn take(path: &'static str, body: &[u8], keys: &[&'static str]) -> Option<
     let stream = call.stream();
     let aliases = ALIASES.map(|(asked, served)| (name(asked), name(served)));
     let mut call = call.serve_aliases(&HashMap::from(aliases));
-    let asked = call.ask_for_usage(false) == Asked::Yes;
+    let asked = call.ask_for_usage(false, false) == Asked::Yes;
     let (_, goes) = call.into_parts().await.unwrap();
     Some(Taken {
         route: path,

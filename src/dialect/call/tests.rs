@@ -10,6 +10,8 @@ use super::*;
 
 mod ask;
 mod besides;
+mod clamp;
+mod demand;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_json: 2000,

@@ -13,10 +13,15 @@ impl JsonObject {
         self.set(key, &serde_json::Value::from(value).to_string());
     }
 
-    /// What `stream_options.include_usage` is; `None` where it is absent or null.
-    pub fn asks_for_usage(&self) -> Option<bool> {
+    /// Puts a number in the place of a policy key's value, or in front of all members when the key is absent.
+    pub fn set_integer(&mut self, key: &'static str, value: u64) {
+        self.set(key, &value.to_string());
+    }
+
+    /// What one of `stream_options`' own deciding keys is; `None` where it is absent or null.
+    pub fn stream_option(&self, key: &str) -> Option<bool> {
         let found = members(self.raw("stream_options")?, &STREAM_OPTIONS).ok()?;
-        let (_, value) = found.into_iter().find(|(key, _)| *key == "include_usage")?;
+        let (_, value) = found.into_iter().find(|(known, _)| *known == key)?;
         serde_json::from_str(value).ok()
     }
 
@@ -25,17 +30,17 @@ impl JsonObject {
         self.raw(key).is_some()
     }
 
-    /// Makes `stream_options.include_usage` true, whatever it was or if it was there at all. The options must have been
-    /// checked.
-    pub fn include_usage(&mut self) {
+    /// Makes one of `stream_options`' own deciding keys true, whatever it was or if it was there at all. The options
+    /// must have been checked.
+    pub fn choose_stream_option(&mut self, key: &'static str) {
         let Some(options) = self.raw("stream_options") else {
-            return self.set("stream_options", r#"{"include_usage":true}"#);
+            return self.set("stream_options", &format!("{{\"{key}\":true}}"));
         };
         let found = members(options, &STREAM_OPTIONS).unwrap_or_default();
-        let member = found.iter().find(|(key, _)| *key == "include_usage");
+        let member = found.iter().find(|(known, _)| *known == key);
         let (place, value) = match member {
             Some((_, value)) => (span(options, value), "true".to_owned()),
-            None => front(options.as_bytes(), "include_usage", "true"),
+            None => front(options.as_bytes(), key, "true"),
         };
         let start = options.as_ptr().addr().saturating_sub(self.bytes.as_ptr().addr());
         self.splice_within(start + place.start..start + place.end, &value);
@@ -67,6 +72,11 @@ impl JsonObject {
         }
         edited.push_str(list.get(done..).unwrap_or_default());
         self.splice(place, &edited);
+    }
+
+    /// The bytes, as they came but for the edits.
+    pub(in crate::dialect) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Puts JSON in the place of a policy key's value, or in front of all members when the key is absent.

@@ -134,6 +134,124 @@ fn the_model_is_the_last_one_named() {
 }
 
 #[test]
+fn a_name_that_is_none_or_is_cut_leaves_the_one_before() {
+    for rest in [
+        "data: {\"model\":7}\n\n",
+        "data: {\"model\":\"\\x\"}\n\n",
+        "data: {\"model\":\"c/d",
+    ] {
+        let stream = format!("data: {{\"model\":\"a/b\"}}\n\n{rest}");
+        assert_eq!(
+            tapped("text/event-stream", [stream.as_bytes()])
+                .model()
+                .as_deref(),
+            Some("a/b"),
+            "{rest}"
+        );
+    }
+    let stream = "data: {\"model\":\"a\\/b\",\"choices\":[]}\n\ndata: {\"model\":\"c/d\"}\n\n";
+    for cut in 0..=stream.len() {
+        let model = tapped("text/event-stream", [&stream.as_bytes()[..cut]]).model();
+        let want = match cut {
+            0..21 => None,
+            21..57 => Some("a/b"),
+            _ => Some("c/d"),
+        };
+        assert_eq!(model.as_deref(), want, "cut at {cut}");
+    }
+}
+
+/// Streams, and how many of their events carry content.
+const CONTENT: [(&str, u64); 16] = [
+    ("", 0),
+    (": ping\n\ndata:\n\ndata: null\n\ndata: [DONE]\n\n", 0),
+    (
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{}]}\r\n\r\n",
+        2,
+    ),
+    (
+        "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"a\"}}],\"error\":null}\n\n",
+        1,
+    ),
+    (
+        "data: {\"choices\":[{\"text\":\"[DONE]\"}]}\n\ndata: [DONE]\n\n",
+        1,
+    ),
+    ("data: {\"choices\":[],\ndata: \"x\":null}\n\n", 1),
+    ("data: {\"choices\":[{\"delta\":{\"cont", 1),
+    ("data: nul", 0),
+    ("data: token\n\n", 1),
+    ("data: {\"error\":{\"message\":\"x\"}}\n\n", 0),
+    ("data: {\"error_type\":\"x\",\"error_message\":\"{}\"}\n\n", 0),
+    (
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n\
+         event: ping\ndata: {\"type\": \"ping\"}\n\n\
+         data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n\
+         data: {\"type\":\"content_block_stop\"}\n\ndata: {\"type\":\"message_delta\"}\n\n\
+         data: {\"type\":\"message_stop\"}\n\n",
+        1,
+    ),
+    (
+        "data: {\"type\":\"response.created\"}\n\n\
+         data: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n\
+         data: {\"type\":\"response.function_call_arguments.delta\",\"delta\":\"a\"}\n\n\
+         data: {\"type\":\"response.output_text.done\",\"text\":\"a\"}\n\n\
+         data: {\"type\":\"response.completed\"}\n\n",
+        2,
+    ),
+    ("data:{\"token\":{\"text\":\"a\"},\"generated_text\":null}\n\n", 1),
+    (
+        "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\"}\n\n",
+        1,
+    ),
+    ("data: {\"type\":\"ping\"}\n\ndata: {\"choices\":[{}]}\n\n", 1),
+];
+
+#[test]
+fn every_event_that_carries_content_counts_wherever_the_stream_is_cut() {
+    for (stream, want) in CONTENT {
+        let of = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let pieces: Vec<Vec<u8>> = pieces.map(<[u8]>::to_vec).collect();
+            tapped("text/event-stream", pieces.iter().map(Vec::as_slice)).content_events()
+        };
+        assert_eq!(
+            of(&mut stream.as_bytes().chunks(1)),
+            want,
+            "{stream}, byte by byte"
+        );
+        assert_eq!(of(&mut std::iter::once(stream.as_bytes())), want, "{stream}");
+        let mut before = 0;
+        for cut in 0..=stream.len() {
+            let counted = of(&mut std::iter::once(&stream.as_bytes()[..cut]));
+            assert!(counted + 1 >= before, "{stream} cut at {cut}");
+            before = counted;
+        }
+    }
+    let lines = tapped("application/x-ndjson", [b"{\"done\":false}\n\n{\"do".as_slice()]);
+    assert_eq!(lines.content_events(), 2);
+    let document = tapped("application/json", [b"{\"choices\":[{}]}".as_slice()]);
+    assert_eq!(document.content_events(), 0);
+}
+
+#[test]
+fn of_a_stream_that_is_cut_the_running_usage_last_seen_counts() {
+    let usage = |n: u64| {
+        format!(
+            "data: {{\"choices\":[{{}}],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{n}}}}}\n\n"
+        )
+    };
+    let stream = usage(1) + &usage(2) + &usage(3);
+    let each = usage(1).len();
+    for cut in 0..stream.len() {
+        let tap = tapped("text/event-stream", [&stream.as_bytes()[..cut]]);
+        let seen = tap.usage().map_or(0, |usage| usage.output);
+        let whole = u64::try_from(cut / each).unwrap();
+        assert!(seen == whole || seen == whole + 1, "cut at {cut}");
+        assert!(tap.content_events() >= seen, "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_cost_that_can_be_none_is_told_and_the_next_source_is_used() {
     let tap = tapped(
         "application/json",
@@ -220,7 +338,7 @@ proptest! {
             rest = then;
         }
         pieces.push(rest);
-        let of = |tap: Tap| (tap.finished(), tap.failed(), tap.usage(), tap.model());
+        let of = |tap: Tap| (tap.finished(), tap.failed(), tap.usage(), tap.model(), tap.content_events());
         prop_assert_eq!(of(tapped(content_type, pieces)), of(tapped(content_type, [whole.as_bytes()])));
     }
 }

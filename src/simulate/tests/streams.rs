@@ -29,9 +29,71 @@ async fn a_stream_has_one_chunk_a_token_and_usage_where_it_is_asked_for() {
     let mut body = streamed();
     body["stream_options"] = json!({ "include_usage": false });
     assert!(!upstream.post(path, &body, &[]).await.text().contains("usage"));
+    body["stream_options"] = json!({ "include_usage": false, "continuous_usage_stats": true });
+    assert!(!upstream.post(path, &body, &[]).await.text().contains("usage"));
+    body["stream_options"] = json!({ "include_usage": true });
+    let asked = upstream
+        .post(path, &body, &[("x-sim-usage", "false")])
+        .await
+        .events();
+    assert_eq!(
+        (asked[4].get("usage"), &asked[16]["usage"]["completion_tokens"]),
+        (None, &json!(16))
+    );
+}
+
+#[tokio::test]
+async fn running_usage_is_on_every_chunk_of_chats_and_of_completions() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let mut body = streamed();
+    body["prompt"] = json!("x");
     body["stream_options"] = json!({ "continuous_usage_stats": true });
-    let running = upstream.post(path, &body, &[]).await.events();
-    assert_eq!(running[4]["usage"]["completion_tokens"], 5);
+    for path in ["/v1/chat/completions", "/v1/openai/completions"] {
+        let running = upstream.post(path, &body, &[]).await.events();
+        for (number, event) in running.iter().enumerate() {
+            let sent = (number + 1).min(16);
+            assert_eq!(event["usage"]["completion_tokens"], sent, "{path}");
+            assert!(event["usage"]["estimated_cost"].is_number(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_billed_for_what_went_out_at_the_tier_that_was_asked_for() {
+    let upstream = Upstream::start(Knobs::default()).await;
+    let path = "/v1/chat/completions";
+    let billed = async |tier: Option<&str>, header: Option<&str>| {
+        upstream.simulator.journal.reset();
+        let mut body = streamed();
+        body["stream_options"] = json!({ "continuous_usage_stats": true });
+        if let Some(tier) = tier {
+            body["service_tier"] = json!(tier);
+        }
+        let mut headers = vec![("x-sim-abort-after", "5")];
+        headers.extend(header.map(|tier| ("x-deepinfra-service-tier", tier)));
+        let cut = upstream.post(path, &body, &headers).await;
+        let last = cut.events().pop().unwrap();
+        let report = upstream.simulator.requests();
+        let nanos = report["cost_nano_usd"].as_f64().unwrap();
+        let said = last["usage"]["estimated_cost"].as_f64().unwrap() * 1e9;
+        assert!((nanos - said).abs() <= 1.0, "{nanos} {said}");
+        nanos
+    };
+    let plain = billed(None, None).await;
+    assert!(plain > 0.0);
+    for (tier, header, factor) in [
+        (Some("priority"), None, 1.5),
+        (Some("auto"), None, 1.5),
+        (None, Some("priority"), 1.5),
+        (None, Some("flex"), 0.8),
+        (Some("default"), Some("priority"), 1.0),
+    ] {
+        let billed = billed(tier, header).await;
+        assert!(
+            (billed - plain * factor).abs() <= 2.0,
+            "{tier:?} {header:?}: {billed} {plain}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ async fn asked(path: &str, body: &str) -> [(String, Asked); 2] {
     let mut became = Vec::new();
     for by_default in [true, false] {
         let mut call = read("POST", path, JSON, body.to_owned()).await.unwrap();
-        let asked = call.ask_for_usage(by_default);
+        let asked = call.ask_for_usage(by_default, false);
         let (_, body) = sent(call).await;
         became.push((String::from_utf8(body.to_vec()).unwrap(), asked));
     }
@@ -78,7 +78,7 @@ async fn an_alias_and_a_wish_for_usage_go_together() {
     let call = read("POST", CHAT, JSON, body).await.unwrap();
     let name = |text: &str| ModelName::parse(text).unwrap();
     let mut call = call.serve_aliases(&HashMap::from([(name("old"), name("newer"))]));
-    assert_eq!(call.ask_for_usage(true), Asked::Yes);
+    assert_eq!(call.ask_for_usage(true, false), Asked::Yes);
     let want = r#"{"stream_options":{"include_usage":true},"stream":true,"model":"newer"}"#;
     assert_eq!(sent(call).await.1, want);
 }
