@@ -26,7 +26,7 @@ use crate::config::{Mistakes, Server};
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
-use crate::spend::Prices;
+use crate::spend::{LedgerError, Prices, Settling, Spend};
 use crate::store::{MasterKeyError, MasterKeyFileError, OpenError};
 use crate::token::{KeyStoreError, Keys};
 use crate::types::{Clock, Peer};
@@ -41,6 +41,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(30);
 
 /// How long tasks have to fall after everything was told to.
 const FALL: Duration = Duration::from_secs(5);
+
+/// How long everything else has to fall after the calls: longer than the ledger waits for a disk that fails.
+const LAST_WRITES: Duration = Duration::from_secs(15);
 
 /// The gateway, with both listeners bound.
 #[derive(Debug)]
@@ -92,6 +95,9 @@ pub enum StartError {
     /// The keys can't be loaded.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
+    /// The ledger can't be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The metrics can't be registered.
     #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -118,16 +124,27 @@ impl App {
         let upstreams = Arc::clone(&parts.upstreams);
         let tasks = Tasks::default();
         let store = store::open(&config.store, &metrics).await?;
+        let ledger = Arc::clone(&store);
         let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
         let keys = Arc::new(keys);
         if keys.is_empty() {
             tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
         }
+        let prices = Arc::new(Prices::new(parts.own_prices.clone()));
+        let (spend, settling) = Spend::open(
+            config,
+            ledger,
+            Arc::clone(&prices),
+            Arc::clone(&metrics),
+            Arc::clone(&clock),
+        )
+        .await?;
+        tasks.settle(settling);
         let answers = Admin::new(
             &config.admin,
             Arc::clone(&metrics),
             Arc::clone(&readiness),
-            Arc::clone(&keys),
+            (Arc::clone(&keys), Arc::clone(&spend)),
             tasks.others.clone(),
         );
         let targets = Targets {
@@ -135,14 +152,14 @@ impl App {
                 config,
                 Arc::clone(&upstreams),
                 Arc::clone(&keys),
-                Arc::clone(&metrics),
-                clock,
+                spend,
+                (Arc::clone(&metrics), clock),
             )),
             admin: Arc::new(answers),
             data_terms: data.terms(),
             admin_terms: admin.terms(),
             origins: Origins::new(&config.server.cors),
-            prices: Arc::new(Prices::new(parts.own_prices.clone())),
+            prices,
             price_refresh: watch::Sender::new(config.prices.fetched_every()),
             upstreams: watch::Sender::new(upstreams),
             metrics,
@@ -263,9 +280,16 @@ struct Tasks {
     /// Everything else.
     others: TaskTracker,
     background: CancellationToken,
+    /// Ends the task that closes calls in the ledger, when no call is left.
+    settling: CancellationToken,
 }
 
 impl Tasks {
+    /// Closes calls in the ledger until everything has fallen, and what is left of them then.
+    fn settle(&self, settling: Settling) {
+        self.others.spawn(settling.run(self.settling.clone()));
+    }
+
     /// Runs `task`, which never ends by itself, until everything falls.
     fn in_background(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.others
@@ -276,8 +300,10 @@ impl Tasks {
         self.background.cancel();
         self.calls.close();
         self.others.close();
-        let fallen = async { tokio::join!(self.calls.wait(), self.others.wait()) };
-        if tokio::time::timeout(FALL, fallen).await.is_err() {
+        let calls = tokio::time::timeout(FALL, self.calls.wait()).await;
+        self.settling.cancel();
+        let others = tokio::time::timeout(LAST_WRITES, self.others.wait()).await;
+        if calls.is_err() || others.is_err() {
             tracing::warn!(
                 left = self.calls.len() + self.others.len(),
                 "tasks did not end in time"

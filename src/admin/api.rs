@@ -1,4 +1,4 @@
-//! The admin API: accounts and keys, changed while the gateway runs.
+//! The admin API: accounts and keys, changed while the gateway runs, and what was used.
 
 mod accounts;
 mod audit;
@@ -7,6 +7,7 @@ mod keys;
 mod page;
 mod query;
 mod route;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use self::query::Query;
 use self::route::Route;
 use super::problem::Problem;
 use crate::body::{self, Body, BoxError};
+use crate::spend::Spend;
 use crate::token::{ChangeError, Keys};
 use crate::types::{AccountId, TokenId};
 
@@ -37,6 +39,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Api {
     keys: Arc<Keys>,
+    spend: Arc<Spend>,
     /// Changes go on, and are logged, also when whoever asked for them has left.
     tasks: TaskTracker,
 }
@@ -63,8 +66,8 @@ impl Call {
 }
 
 impl Api {
-    pub(super) fn new(keys: Arc<Keys>, tasks: TaskTracker) -> Self {
-        Self { keys, tasks }
+    pub(super) fn new(keys: Arc<Keys>, spend: Arc<Spend>, tasks: TaskTracker) -> Self {
+        Self { keys, spend, tasks }
     }
 
     /// Answers a request whose path is `/api/v1/` and `rest`, of an operator who was let in.
@@ -117,10 +120,10 @@ impl Api {
     }
 
     async fn routed(&self, route: Route, mut call: Call) -> Result<Response<Body>, Problem> {
-        // Only lists and tokens take parameters.
+        // Only lists, reports and tokens take parameters.
         let (reads, queries) = (
             matches!(call.method, Method::GET | Method::HEAD),
-            matches!(route, Route::Accounts | Route::Keys(_)),
+            matches!(route, Route::Accounts | Route::Keys(_) | Route::Usage),
         );
         if !(reads && queries || matches!(route, Route::Token(_))) {
             std::mem::take(&mut call.query).finish()?;
@@ -138,6 +141,7 @@ impl Api {
             Route::Disable(account, name) => self.set_disabled(call, account, name, true).await,
             Route::Enable(account, name) => self.set_disabled(call, account, name, false).await,
             Route::Token(token) => self.revoke(call, token).await,
+            Route::Usage => self.usage(call).await,
         }
     }
 

@@ -21,6 +21,7 @@ use self::problem::Problem;
 use crate::body::{self, Body, BoxError};
 use crate::config;
 use crate::metrics::Metrics;
+use crate::spend::Spend;
 use crate::token::Keys;
 use crate::types::Peer;
 
@@ -62,14 +63,14 @@ impl Admin {
         settings: &config::Admin,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
-        keys: Arc<Keys>,
+        (keys, spend): (Arc<Keys>, Arc<Spend>),
         tasks: TaskTracker,
     ) -> Self {
         Self {
             token: ArcSwapOption::new(token(settings)),
             metrics,
             readiness,
-            api: Api::new(keys, tasks),
+            api: Api::new(keys, spend, tasks),
         }
     }
 
@@ -164,6 +165,7 @@ fn token(settings: &config::Admin) -> Option<Arc<SecretString>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spend::tests::spend;
     use crate::token::tests::keys::keys_of;
 
     async fn status(admin: &Admin, path: &str, header: Option<(&str, &str)>) -> u16 {
@@ -186,11 +188,12 @@ mod tests {
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let keys = Arc::new(keys_of(Vec::new()).await);
+        let spend = spend(&metrics).await;
         let admin = Admin::new(
             &settings,
             metrics,
             Arc::clone(&readiness),
-            keys,
+            (keys, spend),
             TaskTracker::new(),
         );
         (admin, readiness)

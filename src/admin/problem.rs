@@ -137,6 +137,11 @@ impl Problem {
         )
     }
 
+    /// What lasts can't be read or written now.
+    pub(super) fn unavailable(detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).with(RETRY_AFTER, "1")
+    }
+
     pub(super) fn internal(detail: &'static str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }

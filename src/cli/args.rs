@@ -49,8 +49,8 @@ pub(super) enum Command {
     Tokens(OperatorArgs),
     /// List, redeliver and cancel jobs [not in this version]
     Jobs(OperatorArgs),
-    /// Sum up calls, tokens and money [not in this version]
-    Usage(OperatorArgs),
+    /// Sum up calls, tokens and money
+    Usage(UsageArgs),
 }
 
 #[derive(Debug, Args)]
@@ -119,17 +119,59 @@ fn spending_limit(text: &str) -> Result<Money, &'static str> {
         .ok_or("expected dollars above zero, such as `1.00`")
 }
 
+/// Which gateway an operator command asks, and how it answers.
 #[derive(Debug, Args)]
-pub(super) struct OperatorArgs {
+pub(super) struct AdminArgs {
     /// Where the admin listener is
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    admin: String,
-    /// The admin token, as `env:VAR`
-    #[arg(long, value_name = "env:VAR", default_value = "env:TIDEGATE_ADMIN_TOKEN")]
-    admin_token: String,
+    pub(super) admin: String,
+    /// The admin token, as `env:VAR` or `file:PATH`; TIDEGATE_ADMIN_TOKEN if that is set
+    #[arg(long, value_name = "env:VAR")]
+    pub(super) admin_token: Option<String>,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UsageArgs {
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
+    /// What each line sums up: account, key, token, model or day
+    #[arg(long, value_name = "WHAT", default_value = "day")]
+    pub(super) by: String,
+    /// Calls that began then or later: a day (UTC), such as 2026-11-21, or an instant, such as 2026-11-21T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) from: Option<String>,
+    /// Calls that began before then
+    #[arg(long, value_name = "TIME")]
+    pub(super) to: Option<String>,
+    /// Only calls of this account
+    #[arg(long, value_name = "A")]
+    pub(super) account: Option<String>,
+    /// The most lines
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<String>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = UsageFormat::Table)]
+    pub(super) format: UsageFormat,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum UsageFormat {
+    /// Columns for people
+    Table,
+    /// As the admin API gives it
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OperatorArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
     /// What to do, and to what
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     action: Vec<String>,
@@ -168,6 +210,7 @@ mod tests {
             "tokens --admin http://a --admin-token env:T mint --account a",
             "jobs",
             "usage --by model",
+            "usage --by day --from 2026-11-01 --to 2026-12-01 --account a --format csv --admin http://a",
         ] {
             let line = format!("tidegate {line}");
             let taken = Arguments::try_parse_from(line.split(' '));

@@ -142,6 +142,7 @@ async fn simulated() -> io::Result<(TcpListener, Upstream)> {
     upstream.api_key = Some(SecretString::from(SIMULATED_KEY));
     // It plays DeepInfra at an address that does not say so.
     upstream.usage_by_default = Some(true);
+    upstream.continuous_usage = Some(true);
     Ok((listener, upstream))
 }
 

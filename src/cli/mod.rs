@@ -9,8 +9,10 @@ mod dev;
 mod inspect;
 mod log;
 mod mint;
+mod operator;
 mod serve;
 mod simulate;
+mod usage;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -70,7 +72,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Keys(_) => Err(Failure::NotInThisVersion("keys")),
         Command::Tokens(_) => Err(Failure::NotInThisVersion("tokens")),
         Command::Jobs(_) => Err(Failure::NotInThisVersion("jobs")),
-        Command::Usage(_) => Err(Failure::NotInThisVersion("usage")),
+        Command::Usage(arguments) => block_on(usage::run(arguments)),
     }
 }
 
@@ -117,6 +119,8 @@ enum Failure {
     Mint(#[from] MintError),
     #[error("the token is refused")]
     Refused(#[from] Flaw),
+    #[error("the gateway can't be asked")]
+    Operator(#[from] operator::OperatorError),
     #[error("the simulated upstream failed")]
     Simulator(#[source] io::Error),
     #[error("signals can't be listened to")]
@@ -141,6 +145,7 @@ impl Failure {
             | Self::SigningKey(_)
             | Self::Mint(_)
             | Self::Refused(_)
+            | Self::Operator(_)
             | Self::Simulator(_)
             | Self::Signals(_)
             | Self::Runtime(_)
@@ -157,6 +162,7 @@ impl Failure {
             | Self::UpstreamKey(_)
             | Self::SigningKey(_)
             | Self::Mint(_)
+            | Self::Operator(_)
             | Self::Refused(_) => eprintln!("{}", chain(self)),
             Self::Start(_)
             | Self::Credentials(_)
@@ -190,12 +196,7 @@ mod tests {
 
     #[test]
     fn a_command_of_a_later_version_says_so_and_ends_with_2() {
-        for line in [
-            "tidegate keys list",
-            "tidegate tokens list",
-            "tidegate jobs list",
-            "tidegate usage --by model",
-        ] {
+        for line in ["tidegate keys list", "tidegate tokens list", "tidegate jobs list"] {
             assert_eq!(exit_code_of(line), MISUSED, "{line}");
         }
         let said = chain(&Failure::NotInThisVersion("keys"));

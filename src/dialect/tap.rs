@@ -80,6 +80,11 @@ impl Tap {
         }
     }
 
+    /// Whether the answer comes in events.
+    pub fn is_of_events(&self) -> bool {
+        self.framing == Framing::Events
+    }
+
     /// What the answer says that it used, as far as it was seen: in a stream the last that it said. Of a stream that was
     /// cut that is what it had used by then, where the upstream sends running usage.
     pub fn usage(&self) -> Option<Usage> {

@@ -11,20 +11,27 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::forward;
-use super::settle::Record;
+use super::settle::{Record, Sight};
 use crate::body::{Body, BoxError};
 use crate::dialect::{Asked, Strip, Tap};
 use crate::metrics::Outcome;
+use crate::types::ModelName;
 
 /// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces. What the
 /// gate has `asked` for in its own name is taken out.
-pub(super) fn watched<B>(answer: Response<B>, asked: Asked, idle: Duration, record: Record) -> Response<Body>
+pub(super) fn watched<B>(
+    answer: Response<B>,
+    asked: Asked,
+    idle: Duration,
+    mut record: Record,
+) -> Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let headers = answer.headers();
     let tap = record.is_inference().then(|| Tap::of(headers)).flatten();
+    record.streams(tap.as_ref().is_some_and(Tap::is_of_events));
     let strip = Strip::of(asked, headers);
     answer.map(|body| Body::stream(Metered::new(body, idle, Meter { tap, strip, record })))
 }
@@ -253,8 +260,12 @@ impl Meter {
         if let Some(mut tap) = self.tap.take() {
             tap.end();
             let (usage, cost_refused) = tap.report();
-            self.record.usage(usage);
-            self.record.cost_refused(cost_refused);
+            self.record.seen(Sight {
+                usage,
+                cost_refused,
+                model: tap.model().and_then(|model| ModelName::parse(&model).ok()),
+                events: tap.content_events(),
+            });
         }
     }
 }

@@ -8,6 +8,7 @@
 //! answer. What must happen then hangs on values that fall with them.
 
 mod admit;
+mod budget;
 mod catalogue;
 mod forward;
 mod head;
@@ -37,6 +38,7 @@ use crate::config::{Config, Server};
 use crate::dialect::{Call, Family, ReadLimits, Route, Surface};
 use crate::limit::{Admitted, Limits};
 use crate::metrics::{Metrics, Outcome, Stage};
+use crate::spend::{self, Reservation, Spend, Unsent};
 use crate::token::{Caller, Keys, Scope};
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
@@ -51,6 +53,7 @@ pub struct Gate {
     live: ArcSwap<Live>,
     keys: Arc<Keys>,
     limits: Limits,
+    spend: Arc<Spend>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -87,13 +90,14 @@ impl Gate {
         config: &Config,
         upstreams: Arc<Upstreams>,
         keys: Arc<Keys>,
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
+        spend: Arc<Spend>,
+        (metrics, clock): (Arc<Metrics>, Arc<dyn Clock>),
     ) -> Self {
         Self {
             live: ArcSwap::from_pointee(Live::new(config, upstreams)),
             keys,
             limits: Limits::new(&config.limits, &metrics),
+            spend,
             metrics,
             clock,
         }
@@ -104,6 +108,7 @@ impl Gate {
         self.live.store(Arc::new(Live::new(config, upstreams)));
         self.keys.reload(config);
         self.limits.change(&config.limits);
+        self.spend.change(config);
     }
 
     /// Answers a request; never fails and never panics.
@@ -196,10 +201,47 @@ impl Gate {
             let call = call.serve_aliases(&live.aliases);
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
-            Ok::<_, Rejection>((call, admitted))
+            self.paid(
+                Ready {
+                    call,
+                    admitted,
+                    reservation: None,
+                },
+                &caller,
+                live,
+                record,
+            )
+            .await
         };
-        let (call, admitted) = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
-        self.answer((call, admitted), looking, visit).await
+        let ready = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
+        self.answer(ready, looking, visit).await
+    }
+
+    /// Sets money aside for a call that was let in; what is no work for a model costs nothing.
+    async fn paid(
+        &self,
+        mut ready: Ready,
+        caller: &Caller,
+        live: &Live,
+        record: &Record,
+    ) -> Result<Ready, Rejection> {
+        let surface = ready.call.route().surface();
+        if !surface.is_inference() {
+            return Ok(ready);
+        }
+        let Some(request_id) = record.id() else {
+            return Ok(ready);
+        };
+        let upstream = live.upstreams.serving(ready.call.models());
+        let route = spend::Route {
+            payer: budget::payer(caller),
+            surface: surface.as_str(),
+            upstream: upstream.name(),
+            label: &record.label(),
+            request_id,
+        };
+        ready.reservation = Some(budget::reserve(&self.spend, route, &mut ready.call).await?);
+        Ok(ready)
     }
 
     /// Answers what the gate itself knows.
@@ -216,6 +258,7 @@ impl Gate {
         let asking = scoped_jwt::Asking {
             caller,
             keys: &self.keys,
+            spend: &self.spend,
             metrics: &self.metrics,
         };
         scoped_jwt::answer(&parts.method, &parts.uri, body, idle, asking).await
@@ -224,7 +267,7 @@ impl Gate {
     /// Sends a call that was let in, and hands its answer to the meter; a catalogue as the token `looking` at it sees it.
     async fn answer(
         &self,
-        (mut call, admitted): (Call, Option<Admitted>),
+        ready: Ready,
         looking: Option<&Scope>,
         visit: Visit<'_>,
     ) -> Result<Response<Body>, Rejection> {
@@ -234,16 +277,24 @@ impl Gate {
             trace,
             record,
         } = visit;
+        let Ready {
+            mut call,
+            admitted,
+            reservation,
+        } = ready;
         record.admitted(admitted);
         let upstream = live.upstreams.serving(call.models());
         record.upstream(upstream.name());
-        let asked = call.ask_for_usage(upstream.usage_by_default(), false);
+        let capped = reservation.as_ref().is_some_and(Reservation::is_capped);
+        let asked = call.ask_for_usage(upstream.usage_by_default(), capped && upstream.continuous_usage());
+        record.sent_upstream(reservation, call.stream());
         let sending = pin!(forward::send(upstream, call, peer, trace));
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
         if let Some(fields) = record.rate_limit() {
             fields.set(answer.headers_mut());
         }
+        record.budget().set(answer.headers_mut());
         let idle = upstream.idle_timeout();
         if let Some(scope) = looking {
             // Boxed, so that other calls do not carry what it takes.
@@ -252,6 +303,14 @@ impl Gate {
         }
         Ok(meter::watched(answer, asked, idle, record.take()))
     }
+}
+
+/// A call that may go, and what it holds.
+#[derive(Debug)]
+struct Ready {
+    call: Call,
+    admitted: Option<Admitted>,
+    reservation: Option<Reservation<Unsent>>,
 }
 
 /// A request on its way through the gate, and what goes with it.
@@ -269,13 +328,14 @@ fn rejected(rejection: Rejection, family: Family, record: &mut Record) -> Respon
     if let Some(detail) = rejection.detail() {
         tracing::warn!(request_id = record.request_id(), code, detail = %chain(&**detail), "a call failed");
     }
-    let rate_limit = record.rate_limit();
+    let (rate_limit, budget) = (record.rate_limit(), record.budget());
     record.rejected(code, status);
     record.settle(outcome);
     let mut response = rejection.into_response(family);
     if let Some(fields) = rate_limit {
         fields.set(response.headers_mut());
     }
+    budget.set(response.headers_mut());
     response
 }
 

@@ -91,6 +91,23 @@ impl Rejection {
         )
     }
 
+    pub(super) fn model_unpriced(model: &ModelName) -> Self {
+        Self::new(
+            Code::ModelUnpriced,
+            format!(
+                "no price is known for the model `{model}`, and calls with a spending limit must have one"
+            ),
+        )
+    }
+
+    pub(super) fn spending_limit_reached(message: String) -> Self {
+        Self::new(Code::SpendingLimitReached, message)
+    }
+
+    pub(super) fn budget_held(message: String) -> Self {
+        Self::new(Code::BudgetHeld, message)
+    }
+
     pub(super) fn not_found(message: &'static str) -> Self {
         Self::new(Code::NotFound, message)
     }

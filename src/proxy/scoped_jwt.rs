@@ -7,13 +7,15 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::{Bytes, Incoming};
-use serde::Serialize;
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::reject::Rejection;
 use crate::body::{self, Body, ReadError};
 use crate::dialect::CallError;
 use crate::metrics::Metrics;
+use crate::spend::{Balance, Purse, Share, Spend};
 use crate::token::{
     Caller, FieldError, Flaw, Keys, Mint, MintError, MintRequest, PREFIX, RequestError, Scope,
 };
@@ -51,7 +53,7 @@ pub(super) async fn answer(
     if *method == Method::DELETE {
         return asking.revoke(scope).await;
     }
-    asking.shown(&scope)
+    asking.shown(&scope).await
 }
 
 /// Who asks, and what is needed for an answer.
@@ -59,20 +61,47 @@ pub(super) async fn answer(
 pub(super) struct Asking<'a> {
     pub(super) caller: &'a Caller,
     pub(super) keys: &'a Arc<Keys>,
+    pub(super) spend: &'a Spend,
     pub(super) metrics: &'a Metrics,
 }
 
 /// A token as its account sees it; money is in USD.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Shown {
     expires_at: u64,
     models: Option<Vec<String>>,
     spending_limit: Option<Money>,
     spent: Money,
     held: Money,
-    remaining: Option<Money>,
+    remaining: Option<Remaining>,
     revoked: bool,
     token_id: String,
+}
+
+/// What is left of a limit after all holds, below zero in debt.
+struct Remaining {
+    left: Money,
+    debt: Money,
+}
+
+impl Remaining {
+    fn of(limit: Money, balance: Balance) -> Self {
+        let used = balance.spent.saturating_add(balance.held);
+        Self {
+            left: limit.saturating_sub(used),
+            debt: used.saturating_sub(limit),
+        }
+    }
+}
+
+impl Serialize for Remaining {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.debt == Money::ZERO {
+            return self.left.serialize(serializer);
+        }
+        let debt = RawValue::from_string(format!("-{}", self.debt)).map_err(S::Error::custom)?;
+        debt.serialize(serializer)
+    }
 }
 
 impl Asking<'_> {
@@ -121,15 +150,24 @@ impl Asking<'_> {
             .ok_or_else(|| Rejection::not_found(NO_SUCH_TOKEN))
     }
 
-    fn shown(self, scope: &Scope) -> Result<Response<Body>, Rejection> {
+    async fn shown(self, scope: &Scope) -> Result<Response<Body>, Rejection> {
         let models = scope.models.as_ref();
+        let purse = Purse {
+            account: scope.account.clone(),
+            share: Share::Token(scope.id.clone()),
+        };
+        let balance = self
+            .spend
+            .balance(purse)
+            .await
+            .map_err(Rejection::ledger_unavailable)?;
         let shown = Shown {
             expires_at: scope.expires_at.as_secs(),
             models: models.map(|models| models.iter().map(ToString::to_string).collect()),
             spending_limit: scope.spending_limit,
-            spent: Money::ZERO,
-            held: Money::ZERO,
-            remaining: scope.spending_limit,
+            spent: balance.spent,
+            held: balance.held,
+            remaining: scope.spending_limit.map(|limit| Remaining::of(limit, balance)),
             revoked: self.keys.is_revoked(&scope.account, &scope.id),
             token_id: scope.id.to_string(),
         };

@@ -5,12 +5,27 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget;
 use super::rate_limit::Fields;
 use crate::dialect::Surface;
 use crate::limit::Admitted;
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
+use crate::spend::{Charge, Ending, InFlight as Sent, Metered, Reservation, Seen, Unsent};
 use crate::token::Caller;
-use crate::types::{ModelName, Peer, RequestId, TokenId, Usage};
+use crate::types::{ModelName, Money, Peer, RequestId, TokenId, Usage};
+
+/// What was seen of a call in its answer.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// What it says that it used.
+    pub(super) usage: Option<Usage>,
+    /// Whether it reported a cost that can't be one.
+    pub(super) cost_refused: bool,
+    /// The model that it says it is from.
+    pub(super) model: Option<ModelName>,
+    /// How many of its events had content.
+    pub(super) events: u64,
+}
 
 /// The status that stands for "the client left before there was one" (nginx's number).
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -37,12 +52,14 @@ struct Entry {
     upstream: Option<Arc<str>>,
     in_flight: Option<InFlight>,
     admitted: Option<Admitted>,
+    reservation: Option<Reservation<Sent>>,
+    /// Whether the answer comes in events: as it was asked for, and then as it came.
+    streams: bool,
     status: Option<u16>,
     code: Option<&'static str>,
     first_byte: Option<Duration>,
     sent: u64,
-    usage: Option<Usage>,
-    cost_refused: bool,
+    seen: Sight,
 }
 
 impl Record {
@@ -65,12 +82,13 @@ impl Record {
             upstream: None,
             in_flight: None,
             admitted: None,
+            reservation: None,
+            streams: false,
             status: None,
             code: None,
             first_byte: None,
             sent: 0,
-            usage: None,
-            cost_refused: false,
+            seen: Sight::default(),
         })))
     }
 
@@ -133,6 +151,11 @@ impl Record {
         self.note(|entry| entry.status = Some(status));
     }
 
+    /// Whether the answer comes in events.
+    pub(super) fn streams(&mut self, streams: bool) {
+        self.note(|entry| entry.streams = streams);
+    }
+
     /// `len` bytes of an upstream's body go out.
     pub(super) fn sent(&mut self, len: usize) {
         self.note(|entry| {
@@ -145,14 +168,27 @@ impl Record {
         });
     }
 
-    /// What the answer says that the call used. It counts only if the call succeeded.
-    pub(super) fn usage(&mut self, usage: Option<Usage>) {
-        self.note(|entry| entry.usage = usage.filter(|_| entry.succeeded()));
+    /// What the answer says of what the call used. It counts only if the call succeeded.
+    pub(super) fn seen(&mut self, seen: Sight) {
+        self.note(|entry| {
+            if entry.succeeded() {
+                entry.seen = seen;
+            }
+        });
     }
 
-    /// Whether the answer reported a cost that can't be one.
-    pub(super) fn cost_refused(&mut self, refused: bool) {
-        self.note(|entry| entry.cost_refused = refused);
+    /// The call goes upstream, `streams` saying whether it asks for events: from now on it may cost something.
+    pub(super) fn sent_upstream(&mut self, reservation: Option<Reservation<Unsent>>, streams: bool) {
+        self.note(|entry| {
+            entry.streams = streams;
+            entry.reservation = reservation.map(Reservation::sent);
+        });
+    }
+
+    /// What the client is told of its budget.
+    pub(super) fn budget(&self) -> budget::Fields {
+        let reservation = self.0.as_ref().and_then(|entry| entry.reservation.as_ref());
+        reservation.map(budget::Fields::of).unwrap_or_default()
     }
 
     /// The gate itself answered, with `code`.
@@ -172,7 +208,11 @@ impl Record {
     }
 
     pub(super) fn request_id(&self) -> Option<&str> {
-        self.0.as_ref().map(|entry| entry.request_id.as_str())
+        self.id().map(RequestId::as_str)
+    }
+
+    pub(super) fn id(&self) -> Option<&RequestId> {
+        self.0.as_ref().map(|entry| &entry.request_id)
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Entry)) {
@@ -197,26 +237,55 @@ impl Entry {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 
+    /// How the call ended, as far as money is concerned.
+    fn ending(&self, outcome: Outcome) -> Ending {
+        if self.code.is_some() || self.status.is_some() && !self.succeeded() {
+            return Ending::Failed;
+        }
+        match outcome {
+            Outcome::Completed => Ending::Whole,
+            Outcome::Rejected => Ending::Failed,
+            Outcome::ClientGone | Outcome::UpstreamFailed | Outcome::TimedOut => Ending::Cut {
+                events: self.streams.then_some(self.seen.events),
+            },
+        }
+    }
+
+    /// Closes the call in the ledger.
+    fn charge(&mut self, outcome: Outcome, status: u16, took: Duration) -> Option<Charge> {
+        let reservation = self.reservation.take()?;
+        reservation.settle(&Seen {
+            ending: self.ending(outcome),
+            usage: self.seen.usage.as_ref(),
+            model: self.seen.model.take(),
+            status,
+            outcome: outcome.as_str(),
+            took,
+        })
+    }
+
     /// Whether it was work for a model, done to the end, of which nobody said what it used.
-    fn is_unmetered(&self, outcome: Outcome) -> bool {
+    fn is_unmetered(&self, outcome: Outcome, charge: Option<&Charge>) -> bool {
         outcome == Outcome::Completed
             && self.succeeded()
             && self.surface.is_some_and(Surface::is_inference)
-            && self.usage.is_none()
+            && self.seen.usage.is_none()
+            && charge.is_none_or(|charge| charge.metered == Metered::Held)
     }
 
     /// Counts the tokens, for the metrics and for the limit on tokens a minute.
-    fn count_usage(&self, outcome: Outcome) {
-        if let Some(usage) = self.usage {
+    fn count_usage(&self, charge: Option<&Charge>) {
+        if let Some(usage) = self.seen.usage {
             for (direction, count) in [(Direction::Input, usage.input), (Direction::Output, usage.output)] {
                 self.metrics.tokens_used(&self.label, direction, count);
             }
-            if let Some(admitted) = &self.admitted {
-                admitted.used(usage.input.saturating_add(usage.output));
-            }
         }
-        if let Some(surface) = self.surface.filter(|_| self.is_unmetered(outcome)) {
-            self.metrics.unmetered(surface.as_str());
+        let used = charge.map(|charge| charge.usage).or(self.seen.usage);
+        if let (Some(used), Some(admitted)) = (used, &self.admitted) {
+            admitted.used(used.input.saturating_add(used.output));
+        }
+        if self.seen.cost_refused {
+            self.metrics.cost_diverged(&self.label);
         }
     }
 
@@ -226,12 +295,22 @@ impl Entry {
         Some(&scope.id)
     }
 
-    fn settle(self, outcome: Outcome) {
+    fn settle(mut self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.metrics.call_ended(&self.labels(), outcome, status, took);
-        self.count_usage(outcome);
+        let charge = self.charge(outcome, status, took);
+        self.count_usage(charge.as_ref());
+        let unmetered = self.is_unmetered(outcome, charge.as_ref());
+        if let Some(surface) = self.surface.filter(|_| unmetered) {
+            self.metrics.unmetered(surface.as_str());
+        }
+        let usage = self.seen.usage;
+        let charge = charge.filter(|charge| charge.metered != Metered::Held || charge.cost > Money::ZERO);
+        let cost = charge
+            .map(|charge| charge.cost)
+            .or(usage.and_then(|usage| usage.cost));
         tracing::info!(
             target: "tidegate::access",
             request_id = self.request_id.as_str(),
@@ -249,11 +328,12 @@ impl Entry {
             duration_ms = took.as_secs_f64() * 1e3,
             first_byte_ms = self.first_byte.map(|took| took.as_secs_f64() * 1e3),
             sent_bytes = self.sent,
-            input_tokens = self.usage.map(|usage| usage.input),
-            output_tokens = self.usage.map(|usage| usage.output),
-            cost = self.usage.and_then(|usage| usage.cost).map(|cost| cost.to_string()),
-            cost_refused = self.cost_refused.then_some(true),
-            unmetered = self.is_unmetered(outcome).then_some(true),
+            input_tokens = usage.map(|usage| usage.input),
+            output_tokens = usage.map(|usage| usage.output),
+            cost = cost.map(tracing::field::display),
+            metered = charge.map(|charge| charge.metered.as_str()),
+            cost_refused = self.seen.cost_refused.then_some(true),
+            unmetered = unmetered.then_some(true),
             "call"
         );
         self.metrics.worked(Stage::Settle, ended.elapsed());

@@ -68,48 +68,50 @@ impl Upstreams {
         old: Option<&Self>,
     ) -> Result<Self, ConnectError> {
         let trust = Trust::of(settings, old.map(|old| &old.trust))?;
-        let build = |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>, usage: Option<bool>| {
-            let usage_by_default = usage.unwrap_or_else(|| base.host().is_some_and(sends_usage));
-            let name: Arc<str> = base.authority().map_or("", Authority::as_str).into();
-            let reach = Reach::of(base, settings, &trust);
-            let all_old = || old.into_iter().flat_map(Self::all);
-            let pool = all_old()
-                .find(|old| old.reach == reach)
-                .map(|old| Arc::clone(&old.pool));
-            let new_pool = || {
-                let gauges = metrics.upstream_connections(&name);
-                Arc::new(Pool::new(
-                    settings,
-                    &Connector::new(&trust.tls, settings, base, gauges),
-                ))
+        let build =
+            |base: &Uri, prefix: Option<&String>, key: Option<&SecretString>, usage: UsageSettings| {
+                let known = base.host().is_some_and(sends_usage);
+                let name: Arc<str> = base.authority().map_or("", Authority::as_str).into();
+                let reach = Reach::of(base, settings, &trust);
+                let all_old = || old.into_iter().flat_map(Self::all);
+                let pool = all_old()
+                    .find(|old| old.reach == reach)
+                    .map(|old| Arc::clone(&old.pool));
+                let new_pool = || {
+                    let gauges = metrics.upstream_connections(&name);
+                    Arc::new(Pool::new(
+                        settings,
+                        &Connector::new(&trust.tls, settings, base, gauges),
+                    ))
+                };
+                let pool = pool.unwrap_or_else(new_pool);
+                let upstream = Upstream {
+                    name,
+                    host: if pool.may_speak_http2() {
+                        None
+                    } else {
+                        Some(host(base)?)
+                    },
+                    pool,
+                    base: Base::of(base)?,
+                    openai_prefix: prefix.cloned(),
+                    authorization: key.map(bearer).transpose()?,
+                    usage_by_default: usage.by_default.unwrap_or(known),
+                    continuous_usage: usage.continuous.unwrap_or(known),
+                    head_timeout: settings.head_timeout,
+                    idle_timeout: settings.idle_timeout,
+                    reach,
+                    metrics: Arc::clone(metrics),
+                };
+                let same = all_old().find(|old| old.is_same(&upstream)).cloned();
+                Ok(same.unwrap_or_else(|| Arc::new(upstream)))
             };
-            let pool = pool.unwrap_or_else(new_pool);
-            let upstream = Upstream {
-                name,
-                host: if pool.may_speak_http2() {
-                    None
-                } else {
-                    Some(host(base)?)
-                },
-                pool,
-                base: Base::of(base)?,
-                openai_prefix: prefix.cloned(),
-                authorization: key.map(bearer).transpose()?,
-                usage_by_default,
-                head_timeout: settings.head_timeout,
-                idle_timeout: settings.idle_timeout,
-                reach,
-                metrics: Arc::clone(metrics),
-            };
-            let same = all_old().find(|old| old.is_same(&upstream)).cloned();
-            Ok(same.unwrap_or_else(|| Arc::new(upstream)))
-        };
         let routes = settings.routes.iter().map(|route| {
             let upstream = build(
                 &route.base_url,
                 route.openai_prefix.as_ref(),
                 route.api_key.as_ref(),
-                None,
+                UsageSettings::default(),
             )?;
             Ok((route.models.clone(), upstream))
         });
@@ -119,7 +121,10 @@ impl Upstreams {
                 &settings.base_url,
                 None,
                 settings.api_key.as_ref(),
-                settings.usage_by_default,
+                UsageSettings {
+                    by_default: settings.usage_by_default,
+                    continuous: settings.continuous_usage,
+                },
             )?,
             trust,
         })
@@ -142,6 +147,13 @@ impl Upstreams {
     fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         std::iter::once(&self.default).chain(self.routes.iter().map(|(_, upstream)| upstream))
     }
+}
+
+/// What the settings say of an upstream's usage in streams; what they leave open is known by its host.
+#[derive(Debug, Clone, Copy, Default)]
+struct UsageSettings {
+    by_default: Option<bool>,
+    continuous: Option<bool>,
 }
 
 impl Trust {
@@ -193,6 +205,7 @@ pub struct Upstream {
     /// Absent where HTTP/2 may be spoken, in which `:authority` says it.
     host: Option<HeaderValue>,
     usage_by_default: bool,
+    continuous_usage: bool,
     head_timeout: Duration,
     idle_timeout: Duration,
     pool: Arc<Pool>,
@@ -241,11 +254,17 @@ impl Upstream {
         self.usage_by_default
     }
 
+    /// Whether its streams bring running usage when they are asked to.
+    pub fn continuous_usage(&self) -> bool {
+        self.continuous_usage
+    }
+
     /// Whether calls can't tell the two apart.
     fn is_same(&self, other: &Self) -> bool {
         self.openai_prefix == other.openai_prefix
             && self.authorization == other.authorization
             && self.usage_by_default == other.usage_by_default
+            && self.continuous_usage == other.continuous_usage
             && self.head_timeout == other.head_timeout
             && self.reach == other.reach
     }

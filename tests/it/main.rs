@@ -20,6 +20,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod minting;
+mod money;
 mod passing;
 mod paths;
 mod reloading;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Raw};
+use crate::support::eventually;
 use crate::support::gateway::{Gateway, KEY, MANAGER};
 use crate::support::upstream::{Step, Upstream, chunk, last_chunk, ok, stream_head};
 
@@ -44,7 +45,7 @@ fn now() -> u64 {
 async fn a_token_calls_its_models_is_shown_and_ends_when_it_is_revoked() {
     let upstream = Upstream::start(|_| ok("application/json", b"{}")).await;
     let gate = Gateway::start(upstream.addr).await;
-    let asked = json!({"api_key_name": "auto", "models": ["acme/one", "other/*"], "expires_delta": 3600, "spending_limit": 0.1});
+    let asked = json!({"api_key_name": "auto", "models": ["acme/one", "other/*"], "expires_delta": 3600, "spending_limit": 0.2});
     let token = mint(&gate, asked).await;
     assert!(token.starts_with("jwt:"), "{token}");
     for (model, status) in [
@@ -60,6 +61,11 @@ async fn a_token_calls_its_models_is_shown_and_ends_when_it_is_revoked() {
     assert_eq!(foreign.code(), Some("model_not_allowed"));
     assert!(foreign.text().contains("acme/two"));
     assert_eq!(upstream.requests().len(), 3);
+    // Three calls whose price nobody knows.
+    eventually("the calls are paid", || {
+        gate.metric("tidegate_open_holds", "") == 0.0
+    })
+    .await;
 
     for shown in [token.as_str(), token.strip_prefix("jwt:").unwrap()] {
         let mut shown = value(&look(&gate, "GET", KEY, shown).await);
@@ -67,8 +73,8 @@ async fn a_token_calls_its_models_is_shown_and_ends_when_it_is_revoked() {
         assert!((now() + 3590..=now() + 3600).contains(&expires_at.as_u64().unwrap()));
         assert!(id.as_str().unwrap().starts_with("jti:"), "{id}");
         let want = json!({
-            "expires_at": null, "models": ["acme/one", "other/*"], "spending_limit": 0.1,
-            "spent": 0, "held": 0, "remaining": 0.1, "revoked": false, "token_id": null,
+            "expires_at": null, "models": ["acme/one", "other/*"], "spending_limit": 0.2,
+            "spent": 0.15, "held": 0, "remaining": 0.05, "revoked": false, "token_id": null,
         });
         assert_eq!(shown, want);
     }

@@ -6,15 +6,7 @@ use crate::admin::problem::Problem;
 use crate::types::{AccountId, KeyName, TokenId};
 
 /// Routes that the contract has and this version lacks.
-const LATER: [&str; 7] = [
-    "tokens",
-    "limits",
-    "usage",
-    "jobs",
-    "audit",
-    "status",
-    "openapi.json",
-];
+const LATER: [&str; 6] = ["tokens", "limits", "jobs", "audit", "status", "openapi.json"];
 
 /// A route, with what its path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +19,7 @@ pub(super) enum Route {
     Disable(AccountId, KeyName),
     Enable(AccountId, KeyName),
     Token(TokenId),
+    Usage,
 }
 
 impl Route {
@@ -41,6 +34,7 @@ impl Route {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         Ok(match segments.as_slice() {
             ["accounts"] => Self::Accounts,
+            ["usage"] => Self::Usage,
             ["accounts", id] => Self::Account(account(id)?),
             ["accounts", id, "keys"] => Self::Keys(account(id)?),
             ["accounts", id, "keys", name] => Self::Key(account(id)?, key(name)?),
@@ -62,6 +56,7 @@ impl Route {
         let allow = match self {
             Self::Accounts | Self::Keys(_) => "GET, HEAD, POST",
             Self::Account(_) => "GET, HEAD, PATCH, DELETE",
+            Self::Usage => "GET, HEAD",
             Self::Key(..) | Self::Token(_) => "DELETE",
             Self::Rotate(..) | Self::Disable(..) | Self::Enable(..) => "POST",
         };

@@ -19,6 +19,12 @@ pub enum Code {
     ModelNotAllowed,
     /// A token may not use this route.
     RouteNotAllowed,
+    /// No price is known for the model, and calls must have one.
+    ModelUnpriced,
+    /// The limit is spent, or the rest does not pay for the call.
+    SpendingLimitReached,
+    /// The rest is held by calls in flight.
+    BudgetHeld,
     /// The body is not what this route takes.
     InvalidBody,
     /// A key that decides something stands twice in the body.
@@ -65,13 +71,16 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table in the README.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::MissingCredentials,
         Self::InvalidCredentials,
         Self::TokenExpired,
         Self::TokenRevoked,
         Self::ModelNotAllowed,
         Self::RouteNotAllowed,
+        Self::ModelUnpriced,
+        Self::SpendingLimitReached,
+        Self::BudgetHeld,
         Self::InvalidBody,
         Self::DuplicateField,
         Self::MissingModel,
@@ -116,6 +125,9 @@ impl Code {
             | Self::TokenRevoked
             | Self::ModelNotAllowed
             | Self::RouteNotAllowed
+            | Self::ModelUnpriced
+            | Self::SpendingLimitReached
+            | Self::BudgetHeld
             | Self::InvalidBody
             | Self::DuplicateField
             | Self::MissingModel
@@ -142,6 +154,7 @@ impl Code {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_quota",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
@@ -153,6 +166,7 @@ impl Code {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::PAYMENT_REQUIRED => "billing_error",
             StatusCode::NOT_FOUND => "not_found_error",
             StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -172,6 +186,9 @@ impl Code {
             Self::TokenRevoked => ("token_revoked", StatusCode::UNAUTHORIZED, None),
             Self::ModelNotAllowed => ("model_not_allowed", StatusCode::FORBIDDEN, None),
             Self::RouteNotAllowed => ("route_not_allowed", StatusCode::FORBIDDEN, None),
+            Self::ModelUnpriced => ("model_unpriced", StatusCode::FORBIDDEN, None),
+            Self::SpendingLimitReached => ("spending_limit_reached", StatusCode::PAYMENT_REQUIRED, None),
+            Self::BudgetHeld => ("budget_held", StatusCode::TOO_MANY_REQUESTS, Some(1)),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, None),
             Self::InvalidRequest => ("invalid_request", StatusCode::UNPROCESSABLE_ENTITY, None),
             Self::LedgerUnavailable => ("ledger_unavailable", StatusCode::SERVICE_UNAVAILABLE, Some(1)),

@@ -1,7 +1,7 @@
 //! The two formats of price lists, and which price is in force.
 
 use super::*;
-use crate::spend::{Charge, Pictures, Tiers, TokenRates};
+use crate::spend::price::{Charge, Pictures, Tiers, TokenRates};
 use crate::types::{Demand, Factor, Money, Rate, Tier, Usage};
 
 fn name(text: &str) -> ModelName {
