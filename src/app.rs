@@ -22,11 +22,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Body;
-use crate::config::{Mistakes, Server};
+use crate::config::{Config, Mistakes, Server};
 use crate::metrics::Metrics;
-use crate::proxy::Gate;
+use crate::proxy::{Gate, lingering};
 use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
-use crate::spend::{LedgerError, Prices, Settling, Spend};
+use crate::spend::{Ledger, LedgerError, Prices, Spend};
 use crate::store::{MasterKeyError, MasterKeyFileError, OpenError};
 use crate::token::{KeyStoreError, Keys};
 use crate::types::{Clock, Peer};
@@ -38,6 +38,9 @@ pub use signals::{Signal, Signals};
 
 /// How often what is no longer needed is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+
+/// How often old usage is deleted, and holds are looked for that nobody closed.
+const SETTLE_UP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How long tasks have to fall after everything was told to.
 const FALL: Duration = Duration::from_secs(5);
@@ -52,6 +55,7 @@ pub struct App {
     admin: Listener,
     readiness: Arc<Readiness>,
     keys: Arc<Keys>,
+    spend: Arc<Spend>,
     tasks: Tasks,
     reloader: Reloader,
 }
@@ -120,26 +124,18 @@ impl App {
         };
         let data = bind(config.server.listen, parts.tls.clone())?;
         let admin = bind(config.server.admin_listen, None)?;
-        let readiness = Arc::new(Readiness::default());
-        let upstreams = Arc::clone(&parts.upstreams);
+        let (readiness, upstreams) = (Arc::default(), Arc::clone(&parts.upstreams));
         let tasks = Tasks::default();
         let store = store::open(&config.store, &metrics).await?;
         let ledger = Arc::clone(&store);
         let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
         let keys = Arc::new(keys);
-        if keys.is_empty() {
-            tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
-        }
+        warn_without_keys(&keys);
         let prices = Arc::new(Prices::new(parts.own_prices.clone()));
-        let (spend, settling) = Spend::open(
-            config,
-            ledger,
-            Arc::clone(&prices),
-            Arc::clone(&metrics),
-            Arc::clone(&clock),
-        )
-        .await?;
-        tasks.settle(settling);
+        let shared = (Arc::clone(&metrics), Arc::clone(&clock));
+        let spend = tasks.spend(config, ledger, &prices, shared).await?;
+        let (leavers, lingering) = lingering();
+        tasks.in_background(lingering.run());
         let answers = Admin::new(
             &config.admin,
             Arc::clone(&metrics),
@@ -152,7 +148,7 @@ impl App {
                 config,
                 Arc::clone(&upstreams),
                 Arc::clone(&keys),
-                spend,
+                (Arc::clone(&spend), leavers),
                 (Arc::clone(&metrics), clock),
             )),
             admin: Arc::new(answers),
@@ -169,6 +165,7 @@ impl App {
             admin,
             readiness,
             keys,
+            spend,
             tasks,
             reloader: Reloader::new(parts, renewal, targets),
         })
@@ -214,6 +211,7 @@ impl App {
         ));
         tasks.in_background(watch_catalogues(upstreams.subscribe(), Arc::clone(metrics)));
         tasks.in_background(tidied(Arc::clone(gate), self.keys));
+        tasks.in_background(settled_up(self.spend));
         let (drain, admin_drain) = (Drain::default(), Drain::default());
         let callers = Callers {
             gate: Arc::clone(gate),
@@ -247,6 +245,12 @@ impl App {
     }
 }
 
+fn warn_without_keys(keys: &Keys) {
+    if keys.is_empty() {
+        tracing::warn!("nobody can call yet: there is no key, neither in the settings nor in the store");
+    }
+}
+
 /// Lets what is no longer needed be forgotten now and then; never ends.
 async fn tidied(gate: Arc<Gate>, keys: Arc<Keys>) {
     loop {
@@ -254,6 +258,16 @@ async fn tidied(gate: Arc<Gate>, keys: Arc<Keys>) {
         gate.tidy();
         if let Err(error) = keys.tidy().await {
             tracing::warn!(%error, "old revocations stay for now");
+        }
+    }
+}
+
+/// Lets the ledger be tidied now and then; never ends.
+async fn settled_up(spend: Arc<Spend>) {
+    loop {
+        tokio::time::sleep(SETTLE_UP_EVERY).await;
+        if let Err(error) = spend.tidy().await {
+            tracing::warn!(%error, "old usage stays for now");
         }
     }
 }
@@ -285,9 +299,17 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// Closes calls in the ledger until everything has fallen, and what is left of them then.
-    fn settle(&self, settling: Settling) {
+    /// Opens the ledger; calls are closed in it until everything has fallen, and what is left of them then.
+    async fn spend(
+        &self,
+        config: &Config,
+        ledger: Arc<dyn Ledger>,
+        prices: &Arc<Prices>,
+        (metrics, clock): (Arc<Metrics>, Arc<dyn Clock>),
+    ) -> Result<Arc<Spend>, StartError> {
+        let (spend, settling) = Spend::open(config, ledger, Arc::clone(prices), metrics, clock).await?;
         self.others.spawn(settling.run(self.settling.clone()));
+        Ok(spend)
     }
 
     /// Runs `task`, which never ends by itself, until everything falls.

@@ -235,10 +235,18 @@ pub struct Admitted {
     tokens: Option<TokenCount>,
 }
 
+/// Where the tokens of a call are counted when they are known.
 #[derive(Debug)]
-struct TokenCount {
+pub struct TokenCount {
     rates: Arc<Rates>,
     scope: Scope,
+}
+
+impl TokenCount {
+    /// Counts the tokens that the call has used, as its answer reports them.
+    pub fn used(&self, tokens: u64) {
+        self.rates.used_tokens(&self.scope, tokens);
+    }
 }
 
 impl Admitted {
@@ -255,8 +263,13 @@ impl Admitted {
     /// Counts the tokens that the call has used, as its answer reports them.
     pub fn used(&self, tokens: u64) {
         if let Some(count) = &self.tokens {
-            count.rates.used_tokens(&count.scope, tokens);
+            count.used(tokens);
         }
+    }
+
+    /// Gives the slot back; the tokens may still be counted.
+    pub fn into_count(self) -> Option<TokenCount> {
+        self.tokens
     }
 }
 

@@ -11,19 +11,22 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::forward;
-use super::settle::{Record, Sight};
+use super::linger::{Leave, Leavers, Watched};
+use super::settle::Record;
 use crate::body::{Body, BoxError};
 use crate::dialect::{Asked, Strip, Tap};
 use crate::metrics::Outcome;
-use crate::types::ModelName;
+use crate::types::{ModelName, Usage};
 
 /// Hands an upstream's answer to the client, watched to its end; `idle` is the longest wait between two pieces. What the
 /// gate has `asked` for in its own name is taken out.
+///
+/// A stream that reads on when its client has left goes to `leavers` then.
 pub(super) fn watched<B>(
     answer: Response<B>,
     asked: Asked,
     idle: Duration,
-    mut record: Record,
+    (mut record, leavers): (Record, &Leavers),
 ) -> Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -33,7 +36,16 @@ where
     let tap = record.is_inference().then(|| Tap::of(headers)).flatten();
     record.streams(tap.as_ref().is_some_and(Tap::is_of_events));
     let strip = Strip::of(asked, headers);
-    answer.map(|body| Body::stream(Metered::new(body, idle, Meter { tap, strip, record })))
+    let reads_on = record.must_be_known();
+    let meter = Meter { tap, strip, record };
+    answer.map(|body| {
+        let body = Metered::new(body, idle, meter);
+        if reads_on {
+            Body::stream(Watched::new(body, leavers.clone()))
+        } else {
+            Body::stream(body)
+        }
+    })
 }
 
 /// The upstream was silent in the middle of its answer.
@@ -146,6 +158,23 @@ where
     }
 }
 
+impl<B: HttpBody<Data = Bytes> + Send> Leave for Metered<B>
+where
+    B::Error: Into<BoxError>,
+{
+    fn leave(self: Pin<&mut Self>) {
+        self.project().meter.record.client_gone();
+    }
+
+    fn events(&self) -> u64 {
+        self.meter.tap.as_ref().map_or(0, Tap::content_events)
+    }
+
+    fn expect(self: Pin<&mut Self>, events: u64) {
+        self.project().meter.record.under_way(events);
+    }
+}
+
 /// What ends a body after data that was held back.
 enum Last {
     Trailers(HeaderMap),
@@ -172,6 +201,19 @@ fn after_a_flush(error: BoxError, waiting: &mut Option<Last>, cx: &Context<'_>) 
     *waiting = Some(Last::Flushed(error));
     cx.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// What was seen of a call in its answer.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// What it says that it used.
+    pub(super) usage: Option<Usage>,
+    /// Whether it reported a cost that can't be one.
+    pub(super) cost_refused: bool,
+    /// The model that it says it is from.
+    pub(super) model: Option<ModelName>,
+    /// How many of its events had content.
+    pub(super) events: u64,
 }
 
 /// What watches an answer, and what waits for its end.

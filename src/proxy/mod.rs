@@ -13,6 +13,7 @@ mod catalogue;
 mod forward;
 mod head;
 mod identify;
+mod linger;
 mod meter;
 mod own_time;
 mod rate_limit;
@@ -43,6 +44,7 @@ use crate::token::{Caller, Keys, Scope};
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
 
+pub use linger::{Leavers, Lingering, lingering};
 pub use reject::{Code, Rejection};
 use settle::Record;
 use trace::Trace;
@@ -54,6 +56,7 @@ pub struct Gate {
     keys: Arc<Keys>,
     limits: Limits,
     spend: Arc<Spend>,
+    leavers: Leavers,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -90,7 +93,7 @@ impl Gate {
         config: &Config,
         upstreams: Arc<Upstreams>,
         keys: Arc<Keys>,
-        spend: Arc<Spend>,
+        (spend, leavers): (Arc<Spend>, Leavers),
         (metrics, clock): (Arc<Metrics>, Arc<dyn Clock>),
     ) -> Self {
         Self {
@@ -98,6 +101,7 @@ impl Gate {
             keys,
             limits: Limits::new(&config.limits, &metrics),
             spend,
+            leavers,
             metrics,
             clock,
         }
@@ -287,7 +291,7 @@ impl Gate {
         record.upstream(upstream.name());
         let capped = reservation.as_ref().is_some_and(Reservation::is_capped);
         let asked = call.ask_for_usage(upstream.usage_by_default(), capped && upstream.continuous_usage());
-        record.sent_upstream(reservation, call.stream());
+        record.sent_upstream(reservation);
         let sending = pin!(forward::send(upstream, call, peer, trace));
         let mut answer = own_time::counted(&self.metrics, Stage::ForwardHead, sending).await?;
         record.status(answer.status().as_u16());
@@ -299,9 +303,14 @@ impl Gate {
         if let Some(scope) = looking {
             // Boxed, so that other calls do not carry what it takes.
             let seen = Box::pin(catalogue::seen_by(scope, answer, idle)).await?;
-            return Ok(meter::watched(seen, asked, idle, record.take()));
+            return Ok(meter::watched(seen, asked, idle, (record.take(), &self.leavers)));
         }
-        Ok(meter::watched(answer, asked, idle, record.take()))
+        Ok(meter::watched(
+            answer,
+            asked,
+            idle,
+            (record.take(), &self.leavers),
+        ))
     }
 }
 

@@ -6,25 +6,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget;
+use super::meter::Sight;
 use super::rate_limit::Fields;
 use crate::dialect::Surface;
-use crate::limit::Admitted;
+use crate::limit::{Admitted, TokenCount};
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::spend::{Charge, Ending, InFlight as Sent, Metered, Reservation, Seen, Unsent};
 use crate::token::Caller;
-use crate::types::{ModelName, Money, Peer, RequestId, TokenId, Usage};
+use crate::types::{ModelName, Money, Peer, RequestId, TokenId};
 
-/// What was seen of a call in its answer.
-#[derive(Debug, Default)]
-pub(super) struct Sight {
-    /// What it says that it used.
-    pub(super) usage: Option<Usage>,
-    /// Whether it reported a cost that can't be one.
-    pub(super) cost_refused: bool,
-    /// The model that it says it is from.
-    pub(super) model: Option<ModelName>,
-    /// How many of its events had content.
-    pub(super) events: u64,
+/// A call whose client has gone while its answer is read on. It has no slot any more.
+#[derive(Debug)]
+struct Gone {
+    tokens: Option<TokenCount>,
+    /// Events that the upstream has sent, or will have, before it hears that the call has ended.
+    under_way: u64,
 }
 
 /// The status that stands for "the client left before there was one" (nginx's number).
@@ -52,8 +48,10 @@ struct Entry {
     upstream: Option<Arc<str>>,
     in_flight: Option<InFlight>,
     admitted: Option<Admitted>,
+    /// What is left of that when the client has gone and the answer is read on.
+    gone: Option<Gone>,
     reservation: Option<Reservation<Sent>>,
-    /// Whether the answer comes in events: as it was asked for, and then as it came.
+    /// Whether the answer comes in events.
     streams: bool,
     status: Option<u16>,
     code: Option<&'static str>,
@@ -82,6 +80,7 @@ impl Record {
             upstream: None,
             in_flight: None,
             admitted: None,
+            gone: None,
             reservation: None,
             streams: false,
             status: None,
@@ -159,6 +158,9 @@ impl Record {
     /// `len` bytes of an upstream's body go out.
     pub(super) fn sent(&mut self, len: usize) {
         self.note(|entry| {
+            if entry.gone.is_some() {
+                return;
+            }
             if entry.first_byte.is_none() {
                 let took = entry.started.elapsed();
                 entry.first_byte = Some(took);
@@ -177,12 +179,34 @@ impl Record {
         });
     }
 
-    /// The call goes upstream, `streams` saying whether it asks for events: from now on it may cost something.
-    pub(super) fn sent_upstream(&mut self, reservation: Option<Reservation<Unsent>>, streams: bool) {
+    /// The call goes upstream: from now on it may cost something.
+    pub(super) fn sent_upstream(&mut self, reservation: Option<Reservation<Unsent>>) {
+        self.note(|entry| entry.reservation = reservation.map(Reservation::sent));
+    }
+
+    /// The client has gone; what comes of the answer from now on only tells what it has cost.
+    pub(super) fn client_gone(&mut self) {
         self.note(|entry| {
-            entry.streams = streams;
-            entry.reservation = reservation.map(Reservation::sent);
+            let tokens = entry.admitted.take().and_then(Admitted::into_count);
+            entry.gone = Some(Gone { tokens, under_way: 0 });
         });
+    }
+
+    /// So many events are under way when the answer is ended before its end.
+    pub(super) fn under_way(&mut self, events: u64) {
+        self.note(|entry| {
+            if let Some(gone) = &mut entry.gone {
+                gone.under_way = events;
+            }
+        });
+    }
+
+    /// Whether the answer is an event stream of a caller with a limit: its cost must be known wherever it is cut.
+    pub(super) fn must_be_known(&self) -> bool {
+        let entry = self.0.as_ref();
+        entry.is_some_and(|entry| {
+            entry.streams && entry.reservation.as_ref().is_some_and(Reservation::is_capped)
+        })
     }
 
     /// What the client is told of its budget.
@@ -245,17 +269,25 @@ impl Entry {
         match outcome {
             Outcome::Completed => Ending::Whole,
             Outcome::Rejected => Ending::Failed,
-            Outcome::ClientGone | Outcome::UpstreamFailed | Outcome::TimedOut => Ending::Cut {
-                events: self.streams.then_some(self.seen.events),
-            },
+            // Of an answer that had not begun nothing is known.
+            Outcome::ClientGone | Outcome::UpstreamFailed | Outcome::TimedOut => {
+                if self.streams && self.status.is_some() {
+                    Ending::Cut {
+                        events: self.seen.events,
+                        under_way: self.gone.as_ref().map_or(0, |gone| gone.under_way),
+                    }
+                } else {
+                    Ending::Unseen
+                }
+            }
         }
     }
 
     /// Closes the call in the ledger.
-    fn charge(&mut self, outcome: Outcome, status: u16, took: Duration) -> Option<Charge> {
+    fn charge(&mut self, ending: Ending, outcome: Outcome, status: u16, took: Duration) -> Option<Charge> {
         let reservation = self.reservation.take()?;
         reservation.settle(&Seen {
-            ending: self.ending(outcome),
+            ending,
             usage: self.seen.usage.as_ref(),
             model: self.seen.model.take(),
             status,
@@ -281,8 +313,17 @@ impl Entry {
             }
         }
         let used = charge.map(|charge| charge.usage).or(self.seen.usage);
-        if let (Some(used), Some(admitted)) = (used, &self.admitted) {
-            admitted.used(used.input.saturating_add(used.output));
+        let used = used.map(|used| used.input.saturating_add(used.output));
+        match (used, &self.admitted, &self.gone) {
+            (Some(used), Some(admitted), _) => admitted.used(used),
+            (
+                Some(used),
+                None,
+                Some(Gone {
+                    tokens: Some(count), ..
+                }),
+            ) => count.used(used),
+            _ => {}
         }
         if self.seen.cost_refused {
             self.metrics.cost_diverged(&self.label);
@@ -298,16 +339,23 @@ impl Entry {
     fn settle(mut self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
+        let charge_as = self.ending(outcome);
+        let outcome = if self.gone.is_some() {
+            Outcome::ClientGone
+        } else {
+            outcome
+        };
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         self.metrics.call_ended(&self.labels(), outcome, status, took);
-        let charge = self.charge(outcome, status, took);
+        let charge = self.charge(charge_as, outcome, status, took);
         self.count_usage(charge.as_ref());
         let unmetered = self.is_unmetered(outcome, charge.as_ref());
         if let Some(surface) = self.surface.filter(|_| unmetered) {
             self.metrics.unmetered(surface.as_str());
         }
         let usage = self.seen.usage;
-        let charge = charge.filter(|charge| charge.metered != Metered::Held || charge.cost > Money::ZERO);
+        let is_known = |charge: &Charge| !matches!(charge.metered, Metered::Held | Metered::Free);
+        let charge = charge.filter(|charge| is_known(charge) || charge.cost > Money::ZERO);
         let cost = charge
             .map(|charge| charge.cost)
             .or(usage.and_then(|usage| usage.cost));

@@ -13,12 +13,16 @@ pub enum Ending {
     Failed,
     /// The answer went well and is whole.
     Whole,
-    /// The call went upstream and was cut, before its answer or in the middle of it. Of an event stream it is known how
-    /// many events with content had passed.
+    /// The answer is a stream of events and was cut.
     Cut {
-        /// How many; `None` where the answer is none that comes in events.
-        events: Option<u64>,
+        /// How many events with content had come.
+        events: u64,
+        /// How many are taken to have been under way.
+        under_way: u64,
     },
+    /// The call went upstream and was cut before anything could be seen of what it used: before its answer, or in the
+    /// middle of one in one piece.
+    Unseen,
 }
 
 /// What the charge of a call goes by, besides how it ended.
@@ -56,12 +60,20 @@ impl Terms<'_> {
     pub(super) fn charge(&self, ending: Ending, usage: Option<&Usage>) -> Charge {
         match (ending, usage) {
             (Ending::Failed, _) => charge(Money::ZERO, Metered::Free, Usage::default()),
-            (Ending::Whole | Ending::Cut { .. }, Some(usage)) => self.reported(usage),
+            // Some streams report the prompt when they begin, and the answer when it is over.
+            (Ending::Cut { events, under_way }, Some(usage)) if events > usage.output => {
+                self.seen(usage.input, events.saturating_add(under_way))
+            }
+            (Ending::Cut { under_way, .. }, Some(usage)) => self.with_more(self.reported(usage), under_way),
+            (Ending::Whole | Ending::Unseen, Some(usage)) => self.reported(usage),
             (Ending::Whole, None) => self
                 .priced(&Usage::default())
                 .filter(|charge| charge.cost > Money::ZERO)
                 .unwrap_or_else(|| self.unknown(Usage::default())),
-            (Ending::Cut { events }, None) => self.estimated(events),
+            (Ending::Unseen, None) => self.unknown(Usage::default()),
+            (Ending::Cut { events, under_way }, None) => {
+                self.seen(self.prompt, events.saturating_add(under_way))
+            }
         }
     }
 
@@ -86,14 +98,10 @@ impl Terms<'_> {
         Some(charge(cost, Metered::Priced, *usage))
     }
 
-    /// What was seen, by the table, but never more than was held: of what is not seen nothing is known. An answer in one
-    /// piece shows nothing of itself before its end.
-    fn estimated(&self, events: Option<u64>) -> Charge {
-        let Some(output) = events else {
-            return self.unknown(Usage::default());
-        };
+    /// What was seen, by the table, but never more than was held: of what is not seen nothing is known.
+    fn seen(&self, input: u64, output: u64) -> Charge {
         let seen = Usage {
-            input: self.prompt,
+            input,
             output,
             ..Usage::default()
         };
@@ -104,6 +112,28 @@ impl Terms<'_> {
             }
             None => self.unknown(seen),
         }
+    }
+
+    /// A charge by running usage with that of further tokens, up to what is held.
+    fn with_more(&self, known: Charge, tokens: u64) -> Charge {
+        let more = Usage {
+            output: tokens,
+            ..Usage::default()
+        };
+        let Some(more) = self.priced(&more).filter(|_| tokens > 0) else {
+            return known;
+        };
+        let most = self.held.unwrap_or(Money::MAX).max(known.cost);
+        let usage = Usage {
+            output: known.usage.output.saturating_add(tokens),
+            cost: None,
+            ..known.usage
+        };
+        charge(
+            known.cost.saturating_add(more.cost).min(most),
+            Metered::Estimated,
+            usage,
+        )
     }
 
     fn unknown(&self, usage: Usage) -> Charge {
@@ -176,73 +206,60 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_charged_by_how_it_ended_and_what_is_known() {
-        use Ending::{Cut, Failed, Whole};
+    fn a_whole_answer_costs_what_it_reports_or_what_is_held() {
+        use Ending::{Failed, Whole};
         let (all, some) = (used(10, 20, Some(2_000)), used(10, 20, None));
-        let cut = |events| Cut { events };
-        for (priced, held, ending, usage, want) in [
-            (true, true, Failed, Some(all), (0, Metered::Free)),
-            (true, true, Whole, Some(all), (2_000, Metered::Reported)),
-            (true, true, Whole, Some(some), (2_100, Metered::Priced)),
-            (false, true, Whole, Some(some), (5_000, Metered::Held)),
-            (false, false, Whole, Some(some), (0, Metered::Held)),
-            (true, true, Whole, None, (5_000, Metered::Held)),
-            (true, false, Whole, None, (0, Metered::Held)),
+        let dear = |input, output, cost| Some(used(input, output, Some(cost)));
+        for (ending, usage, want) in [
+            (Failed, Some(all), (0, Metered::Free)),
+            (Whole, Some(all), (2_000, Metered::Reported)),
+            (Whole, Some(some), (2_100, Metered::Priced)),
+            (Whole, None, (5_000, Metered::Held)),
             // The debt of a call that cost more than it could.
-            (
-                true,
-                true,
-                Whole,
-                Some(used(10, 90, Some(9_000))),
-                (9_000, Metered::Reported),
-            ),
-            (
-                true,
-                true,
-                Whole,
-                Some(used(10, 90, None)),
-                (9_100, Metered::Priced),
-            ),
+            (Whole, dear(10, 90, 9_000), (9_000, Metered::Reported)),
+            (Whole, Some(used(10, 90, None)), (9_100, Metered::Priced)),
             // Far above the table, with tokens and without.
-            (
-                true,
-                true,
-                Whole,
-                Some(used(10, 20, Some(6_301))),
-                (6_300, Metered::Bounded),
-            ),
-            (
-                true,
-                true,
-                Whole,
-                Some(used(10, 20, Some(6_300))),
-                (6_300, Metered::Reported),
-            ),
-            (
-                true,
-                true,
-                Whole,
-                Some(used(0, 0, Some(90_000))),
-                (15_000, Metered::Bounded),
-            ),
-            (
-                false,
-                true,
-                Whole,
-                Some(used(10, 20, Some(90_000))),
-                (90_000, Metered::Reported),
-            ),
-            // Cut: by running usage, by what was seen, or by what is held.
-            (true, true, cut(Some(7)), Some(all), (2_000, Metered::Reported)),
-            (true, true, cut(Some(7)), None, (800, Metered::Estimated)),
-            (true, true, cut(Some(0)), None, (100, Metered::Estimated)),
-            (true, true, cut(Some(1_000)), None, (5_000, Metered::Estimated)),
-            (true, false, cut(Some(1_000)), None, (100_100, Metered::Estimated)),
-            (false, true, cut(Some(7)), None, (5_000, Metered::Held)),
-            (true, true, cut(None), None, (5_000, Metered::Held)),
+            (Whole, dear(10, 20, 6_301), (6_300, Metered::Bounded)),
+            (Whole, dear(10, 20, 6_300), (6_300, Metered::Reported)),
+            (Whole, dear(0, 0, 90_000), (15_000, Metered::Bounded)),
         ] {
-            let found = charged(priced, held, ending, usage);
-            assert_eq!(found, want, "{priced} {held} {ending:?} {usage:?}");
+            assert_eq!(charged(true, true, ending, usage), want, "{ending:?} {usage:?}");
         }
+        for (priced, held, usage, want) in [
+            (false, true, Some(some), (5_000, Metered::Held)),
+            (false, false, Some(some), (0, Metered::Held)),
+            (true, false, None, (0, Metered::Held)),
+            (false, true, dear(10, 20, 90_000), (90_000, Metered::Reported)),
+        ] {
+            assert_eq!(
+                charged(priced, held, Whole, usage),
+                want,
+                "{priced} {held} {usage:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_answer_costs_what_was_seen_of_it_up_to_what_is_held() {
+        let (all, begun) = (Some(used(10, 20, Some(2_000))), Some(used(30, 1, None)));
+        let estimated = |cost| (cost, Metered::Estimated);
+        for (events, under_way, usage, want) in [
+            (7, 0, all, (2_000, Metered::Reported)),
+            (7, 3, all, estimated(2_300)),
+            (7, 100, all, estimated(5_000)),
+            (21, 0, all, estimated(2_200)),
+            (21, 0, begun, estimated(2_400)),
+            (0, 0, None, estimated(100)),
+            (7, 0, None, estimated(800)),
+            (7, 3, None, estimated(1_100)),
+            (1_000, 0, None, estimated(5_000)),
+        ] {
+            let cut = Ending::Cut { events, under_way };
+            assert_eq!(charged(true, true, cut, usage), want, "{cut:?} {usage:?}");
+        }
+        let cut = |events| Ending::Cut { events, under_way: 0 };
+        assert_eq!(charged(true, false, cut(1_000), None), estimated(100_100));
+        assert_eq!(charged(false, true, cut(7), None), (5_000, Metered::Held));
+        assert_eq!(charged(true, true, Ending::Unseen, None), (5_000, Metered::Held));
     }
 }

@@ -48,6 +48,12 @@ const MIN_OUTPUT: u64 = 16;
 /// The longest wait for a hold. A ledger that takes longer counts as one that can't be written.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A hold older than this is of no call: it is longer than any timeout lets one run.
+const LONGEST_CALL: Duration = Duration::from_secs(48 * 60 * 60);
+
+/// How long usage rows are kept: more than a year, so that years can be compared.
+const RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// The longest wait for the first price lists.
 const PRICES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -156,9 +162,7 @@ impl Spend {
                 amount = %left.amount,
                 "a call was open when the gate was killed: what was held for it is spent"
             );
-            let model = left.model.as_ref().map(|model| metrics.models().label(model));
-            let labels = SpendLabels::new(left.account, left.key, model.unwrap_or_else(ModelLabel::none));
-            metrics.spent(&labels, left.amount);
+            count_recovered(&metrics, left);
         }
         let (queue, ended) = mpsc::channel(MAX_OPEN);
         let settling = Settling {
@@ -282,6 +286,28 @@ impl Spend {
         self.ledger.report(report).await
     }
 
+    /// Deletes usage rows older than 400 days, and charges holds that are older than any call: nobody will close them. To
+    /// be called now and then.
+    ///
+    /// # Errors
+    /// The ledger can't be written.
+    pub async fn tidy(&self) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        for lost in self
+            .ledger
+            .recover(self.owner, now.saturating_sub(LONGEST_CALL))
+            .await?
+        {
+            tracing::error!(account = %lost.account, amount = %lost.amount, "a hold was never closed: it is spent");
+            count_recovered(&self.metrics, lost);
+        }
+        let gone = self.ledger.forget(now.saturating_sub(RETENTION)).await?;
+        if gone > 0 {
+            tracing::info!(gone, "old usage is forgotten");
+        }
+        Ok(())
+    }
+
     /// A place in the queue. A call without a limit goes on without one: its usage is not written down then.
     async fn slot(&self, capped: bool) -> Result<Option<mpsc::OwnedPermit<Ended>>, ReserveError> {
         match self.queue.clone().try_reserve_owned() {
@@ -316,10 +342,10 @@ impl Spend {
 impl Open {
     /// Works out what the call costs at the most, at the dearest of the models that may serve it.
     fn set_ceiling(&mut self, rules: &Rules, can_be_clamped: bool) -> Result<Ceiling, ReserveError> {
-        if let Some(unpriced) = self.offers.iter().find(|offer| offer.price.is_none()) {
-            if rules.unpriced == Unpriced::Deny {
-                return Err(ReserveError::Unpriced(unpriced.model.clone()));
-            }
+        if let Some(unpriced) = self.offers.iter().find(|offer| offer.price.is_none())
+            && rules.unpriced == Unpriced::Deny
+        {
+            return Err(ReserveError::Unpriced(unpriced.model.clone()));
         }
         let of = |demand: &Demand| {
             let ceilings = self.offers.iter().map(|offer| match &offer.price {
@@ -356,6 +382,12 @@ impl Open {
             .min()?;
         Some(most.min(self.demand.output.unwrap_or(max_output)))
     }
+}
+
+fn count_recovered(metrics: &Metrics, left: Recovered) {
+    let model = left.model.as_ref().map(|model| metrics.models().label(model));
+    let labels = SpendLabels::new(left.account, left.key, model.unwrap_or_else(ModelLabel::none));
+    metrics.spent(&labels, left.amount);
 }
 
 fn entry(route: Route<'_>, at: Duration, model: Option<&ModelName>) -> Entry {

@@ -9,8 +9,9 @@ use crate::types::ModelName;
 /// Thousandths of a byte for a token, before anything is learned.
 const UNKNOWN: u64 = 2_000;
 
-/// The fewest and the most that are believed.
-const BELIEVED: std::ops::RangeInclusive<u64> = 1_000..=16_000;
+/// The fewest and the most that are believed. Text of one language hardly has more than four bytes for a token; a body that
+/// seems to have is short, and most of it is no text.
+const BELIEVED: std::ops::RangeInclusive<u64> = 1_000..=4_000;
 
 /// By which part a ratio moves towards one that is higher. A lower one counts at once: what is estimated from it
 /// should rather be too much than too little.
@@ -65,15 +66,22 @@ mod tests {
     #[test]
     fn fewer_bytes_count_at_once_and_more_by_and_by() {
         let (ratios, model) = (Ratios::default(), ModelName::parse("acme/m").unwrap());
-        ratios.learn(&model, 400, 100);
         ratios.learn(&model, 300, 100);
-        assert_eq!(ratios.tokens(&model, 300), 100);
-        ratios.learn(&model, 900, 100);
-        assert!((95..100).contains(&ratios.tokens(&model, 300)));
+        ratios.learn(&model, 200, 100);
+        assert_eq!(ratios.tokens(&model, 200), 100);
+        ratios.learn(&model, 400, 100);
+        assert!((95..100).contains(&ratios.tokens(&model, 200)));
         for _ in 0..2_000 {
-            ratios.learn(&model, 400, 100);
+            ratios.learn(&model, 300, 100);
         }
-        assert!((75..=77).contains(&ratios.tokens(&model, 300)));
+        assert!((100..=103).contains(&ratios.tokens(&model, 300)));
+    }
+
+    #[test]
+    fn more_than_text_has_is_not_believed() {
+        let (ratios, model) = (Ratios::default(), ModelName::parse("acme/m").unwrap());
+        ratios.learn(&model, 2_300, 100);
+        assert_eq!(ratios.tokens(&model, 2_300), 575);
     }
 
     #[test]

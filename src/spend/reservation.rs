@@ -147,7 +147,7 @@ impl<S: Stage> Drop for Reservation<S> {
         match self.open.take() {
             Some(open) if S::SENT => {
                 let cut = Seen {
-                    ending: Ending::Cut { events: None },
+                    ending: Ending::Unseen,
                     usage: None,
                     model: None,
                     status: 0,

@@ -77,14 +77,9 @@ impl Upstreams {
                 let pool = all_old()
                     .find(|old| old.reach == reach)
                     .map(|old| Arc::clone(&old.pool));
-                let new_pool = || {
-                    let gauges = metrics.upstream_connections(&name);
-                    Arc::new(Pool::new(
-                        settings,
-                        &Connector::new(&trust.tls, settings, base, gauges),
-                    ))
-                };
-                let pool = pool.unwrap_or_else(new_pool);
+                let connector =
+                    || Connector::new(&trust.tls, settings, base, metrics.upstream_connections(&name));
+                let pool = pool.unwrap_or_else(|| Arc::new(Pool::new(settings, &connector())));
                 let upstream = Upstream {
                     name,
                     host: if pool.may_speak_http2() {

@@ -131,15 +131,13 @@ impl Bank {
     /// The last request that the upstream has seen on `path`, as JSON.
     pub fn last_body(&self, path: &str) -> Value {
         let requests = self.simulator.requests();
-        let entry = requests["requests"].as_array().unwrap().iter().rev();
-        let entry = entry
-            .filter(|entry| {
-                entry["path"]
-                    .as_str()
-                    .is_some_and(|known| known.starts_with(path))
-            })
-            .next()
-            .expect("a request");
+        let mut entries = requests["requests"].as_array().unwrap().iter().rev();
+        let is_there = |entry: &&Value| {
+            entry["path"]
+                .as_str()
+                .is_some_and(|known| known.starts_with(path))
+        };
+        let entry = entries.find(is_there).expect("a request");
         serde_json::from_str(entry["body"].as_str().unwrap()).unwrap()
     }
 }

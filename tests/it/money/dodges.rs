@@ -31,277 +31,180 @@ fn with(mut body: Value, members: Value) -> Value {
     body
 }
 
-fn rows() -> Vec<(&'static str, &'static str, Value, &'static str, Pays)> {
-    let stream = || chat(DEAR, 40, true);
-    let plain = || chat(DEAR, 40, false);
+/// Name, path, body, knobs of the upstream, what it must cost.
+type Row = (&'static str, &'static str, Value, &'static str, Pays);
+
+/// A chat with other members.
+fn plain(members: Value) -> Value {
+    with(chat(DEAR, 40, false), members)
+}
+
+/// The same as a stream.
+fn stream(members: Value) -> Value {
+    with(chat(DEAR, 40, true), members)
+}
+
+fn rows() -> Vec<Row> {
+    [bounds(), costs(), streams(), failures(), others(), surfaces()].concat()
+}
+
+fn bounds() -> Vec<Row> {
+    let chat = |name, members: Value, knobs| (name, CHAT, plain(members), knobs, Pays::Bill);
+    let two = json!({"max_tokens": 5, "max_completion_tokens": 50});
+    let huge = json!({"max_tokens": 9_007_199_254_740_992_u64});
+    let prompts = json!({"model": DEAR, "prompt": ["a", "b", "c"], "max_tokens": 20, "n": 2});
     vec![
-        ("plain", CHAT, plain(), "", Pays::Bill),
-        ("a stream", CHAT, stream(), "", Pays::Bill),
-        (
-            "a stream that refuses usage",
-            CHAT,
-            with(stream(), json!({"stream_options": {"include_usage": false}})),
-            "",
-            Pays::Bill,
+        chat("plain", json!({}), ""),
+        chat("three choices", json!({"n": 3}), ""),
+        ("a list of prompts", "/v1/completions", prompts, "", Pays::Bill),
+        chat("no bound", json!({"max_tokens": null}), ""),
+        chat("a bound of zero", json!({"max_tokens": 0}), ""),
+        chat("two bounds", two, "x-sim-tokens: 1000\r\n"),
+        chat("a huge bound", huge, "x-sim-tokens: 30\r\n"),
+    ]
+}
+
+fn costs() -> Vec<Row> {
+    let chat = |name, members: Value, knobs| (name, CHAT, plain(members), knobs, Pays::Bill);
+    let none = json!({});
+    vec![
+        chat("the tier in the body", json!({"service_tier": "priority"}), ""),
+        chat(
+            "the tier in the header",
+            none.clone(),
+            "x-deepinfra-service-tier: priority\r\n",
         ),
-        (
+        chat(
+            "the tier in the header, no cost reported",
+            none.clone(),
+            "x-deepinfra-service-tier: priority\r\nx-sim-cost: absent\r\n",
+        ),
+        chat("no cost reported", none.clone(), "x-sim-cost: absent\r\n"),
+        chat(
+            "cached tokens, no cost reported",
+            none.clone(),
+            "x-sim-cost: absent\r\nx-sim-usage-shape: cached\r\n",
+        ),
+        chat(
+            "tokens written to a cache, no cost reported",
+            none.clone(),
+            "x-sim-cost: absent\r\nx-sim-usage-shape: cache-write\r\n",
+        ),
+        chat(
+            "reasoning left out of the answer's tokens",
+            json!({"max_tokens": 400}),
+            "x-sim-tokens: 40\r\nx-sim-cost: absent\r\nx-sim-usage-shape: reasoning-bug\r\n",
+        ),
+        chat(
+            "a cost that is not a number",
+            none.clone(),
+            "x-sim-cost: bare-nan\r\n",
+        ),
+        chat("a negative cost", none.clone(), "x-sim-cost: negative\r\n"),
+        chat("a cost beyond belief", none.clone(), "x-sim-cost: huge\r\n"),
+        chat("a cost in a string", none.clone(), "x-sim-cost: string\r\n"),
+        chat("a cost in an object", none, "x-sim-cost: object\r\n"),
+    ]
+}
+
+fn streams() -> Vec<Row> {
+    let chat = |name, members: Value, knobs, pays| (name, CHAT, stream(members), knobs, pays);
+    let refused = json!({"stream_options": {"include_usage": false}});
+    let tool = json!([{"type": "function", "function": {"name": "tide", "parameters": {}}}]);
+    vec![
+        chat("a stream", json!({}), "", Pays::Bill),
+        chat("a stream that refuses usage", refused.clone(), "", Pays::Bill),
+        chat(
             "a stream whose upstream sends usage when asked only",
-            CHAT,
-            with(stream(), json!({"stream_options": {"include_usage": false}})),
+            refused,
             "x-sim-usage: false\r\n",
             Pays::Bill,
         ),
-        (
-            "three choices",
-            CHAT,
-            with(plain(), json!({"n": 3})),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "a list of prompts",
-            "/v1/completions",
-            json!({"model": DEAR, "prompt": ["a", "b", "c"], "max_tokens": 20, "n": 2}),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "no bound",
-            CHAT,
-            with(plain(), json!({"max_tokens": null})),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "a bound of zero",
-            CHAT,
-            with(plain(), json!({"max_tokens": 0})),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "two bounds",
-            CHAT,
-            with(plain(), json!({"max_tokens": 5, "max_completion_tokens": 50})),
-            "x-sim-tokens: 1000\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a huge bound",
-            CHAT,
-            with(plain(), json!({"max_tokens": 9_007_199_254_740_992_u64})),
-            "x-sim-tokens: 30\r\n",
-            Pays::Bill,
-        ),
-        (
-            "the tier in the body",
-            CHAT,
-            with(plain(), json!({"service_tier": "priority"})),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "the tier in the header",
-            CHAT,
-            plain(),
-            "x-deepinfra-service-tier: priority\r\n",
-            Pays::Bill,
-        ),
-        (
-            "the tier in the header, no cost reported",
-            CHAT,
-            plain(),
-            "x-deepinfra-service-tier: priority\r\nx-sim-cost: absent\r\n",
-            Pays::Bill,
-        ),
-        (
-            "no cost reported",
-            CHAT,
-            plain(),
-            "x-sim-cost: absent\r\n",
-            Pays::Bill,
-        ),
-        (
-            "cached tokens, no cost reported",
-            CHAT,
-            plain(),
-            "x-sim-cost: absent\r\nx-sim-usage-shape: cached\r\n",
-            Pays::Bill,
-        ),
-        (
-            "tokens written to a cache, no cost reported",
-            CHAT,
-            plain(),
-            "x-sim-cost: absent\r\nx-sim-usage-shape: cache-write\r\n",
-            Pays::Bill,
-        ),
-        (
-            "reasoning left out of the answer's tokens",
-            CHAT,
-            with(plain(), json!({"max_tokens": 400})),
-            "x-sim-tokens: 40\r\nx-sim-cost: absent\r\nx-sim-usage-shape: reasoning-bug\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a cost that is not a number",
-            CHAT,
-            plain(),
-            "x-sim-cost: bare-nan\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a negative cost",
-            CHAT,
-            plain(),
-            "x-sim-cost: negative\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a cost beyond belief",
-            CHAT,
-            plain(),
-            "x-sim-cost: huge\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a cost in a string",
-            CHAT,
-            plain(),
-            "x-sim-cost: string\r\n",
-            Pays::Bill,
-        ),
-        (
-            "a cost in an object",
-            CHAT,
-            stream(),
-            "x-sim-cost: object\r\n",
-            Pays::Bill,
-        ),
-        (
-            "no usage",
-            CHAT,
-            plain(),
-            "x-sim-usage-shape: none\r\n",
-            Pays::Hold,
-        ),
-        (
-            "a stream without usage",
-            CHAT,
-            stream(),
-            "x-sim-usage-chunk: none\r\n",
-            Pays::Hold,
-        ),
-        (
+        chat(
             "running usage",
-            CHAT,
-            stream(),
+            json!({}),
             "x-sim-running-usage: always\r\n",
             Pays::Bill,
         ),
-        (
+        chat(
+            "a stream with running usage alone",
+            json!({}),
+            "x-sim-usage-chunk: none\r\n",
+            Pays::Bill,
+        ),
+        chat(
+            "a stream without usage",
+            json!({}),
+            "x-sim-usage-chunk: none\r\nx-sim-running-usage: never\r\n",
+            Pays::Hold,
+        ),
+        chat("a tool call", json!({"tools": tool}), "", Pays::Bill),
+    ]
+}
+
+fn failures() -> Vec<Row> {
+    let chat = |name, knobs, pays| (name, CHAT, stream(json!({})), knobs, pays);
+    vec![
+        chat(
             "an error in the middle",
-            CHAT,
-            stream(),
             "x-sim-error-after: 10\r\n",
             Pays::Between,
         ),
-        (
+        chat(
             "an upstream that breaks off",
-            CHAT,
-            stream(),
             "x-sim-abort-after: 10\r\n",
             Pays::Between,
         ),
-        (
+        chat(
             "an upstream that breaks off without running usage",
-            CHAT,
-            stream(),
             "x-sim-abort-after: 10\r\nx-sim-running-usage: never\r\n",
             Pays::Between,
         ),
-        (
-            "an upstream that refuses",
-            CHAT,
-            plain(),
-            "x-sim-status: 500\r\n",
-            Pays::Nothing,
-        ),
-        (
-            "an upstream that is busy",
-            CHAT,
-            plain(),
-            "x-sim-status: 429\r\n",
-            Pays::Nothing,
-        ),
+        chat("an upstream that refuses", "x-sim-status: 500\r\n", Pays::Nothing),
+        chat("an upstream that is busy", "x-sim-status: 429\r\n", Pays::Nothing),
+    ]
+}
+
+fn others() -> Vec<Row> {
+    const CHEAP: &str = "meta-llama/Meta-Llama-3.1-8B-Instruct";
+    let fallback = plain(json!({"model": null, "models": [CHEAP, DEAR]}));
+    let none = plain(json!({}));
+    vec![
+        ("no usage", CHAT, none, "x-sim-usage-shape: none\r\n", Pays::Hold),
         (
             "a fallback that is dearer",
             CHAT,
-            with(
-                plain(),
-                json!({"model": null, "models": ["meta-llama/Meta-Llama-3.1-8B-Instruct", DEAR]}),
-            ),
+            fallback,
             "x-sim-busy-model: meta-llama/Meta-Llama-3.1-8B-Instruct\r\nx-sim-cost: absent\r\n",
             Pays::Bill,
         ),
-        (
-            "a tool call",
-            CHAT,
-            with(
-                stream(),
-                json!({"tools": [{"type": "function", "function": {"name": "tide", "parameters": {}}}]}),
-            ),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "the native route",
-            "/v1/inference/anthropic/claude-4-sonnet",
-            json!({"input": "The tide", "max_new_tokens": 30}),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "a native stream",
-            "/v1/inference/anthropic/claude-4-sonnet",
-            json!({"input": "The tide", "max_new_tokens": 30, "stream": true}),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "messages",
-            "/anthropic/v1/messages",
-            json!({"model": DEAR, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 30}),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "responses",
-            "/v1/responses",
-            json!({"model": DEAR, "input": "hi", "max_output_tokens": 30, "stream": true}),
-            "",
-            Pays::Bill,
-        ),
-        (
-            "embeddings",
-            "/v1/embeddings",
-            json!({"model": "BAAI/bge-m3", "input": ["a b c", "d e f"]}),
-            "",
-            Pays::Bill,
-        ),
+    ]
+}
+
+fn surfaces() -> Vec<Row> {
+    const NATIVE: &str = "/v1/inference/anthropic/claude-4-sonnet";
+    let native = |stream: bool| json!({"input": "The tide", "max_new_tokens": 30, "stream": stream});
+    let said = json!([{"role": "user", "content": "hi"}]);
+    let messages = json!({"model": DEAR, "messages": said, "max_tokens": 30});
+    let responses = json!({"model": DEAR, "input": "hi", "max_output_tokens": 30, "stream": true});
+    let embeddings = json!({"model": "BAAI/bge-m3", "input": ["a b c", "d e f"]});
+    let picture =
+        json!({"model": "black-forest-labs/FLUX-1-dev", "prompt": "a tide", "n": 2, "size": "512x512"});
+    let speech = json!({"model": "hexgrad/Kokoro-82M", "input": "The tide is high.", "voice": "af"});
+    vec![
+        ("the native route", NATIVE, native(false), "", Pays::Bill),
+        ("a native stream", NATIVE, native(true), "", Pays::Bill),
+        ("messages", "/anthropic/v1/messages", messages, "", Pays::Bill),
+        ("responses", "/v1/responses", responses, "", Pays::Bill),
+        ("embeddings", "/v1/embeddings", embeddings, "", Pays::Bill),
         (
             "pictures",
             "/v1/openai/images/generations",
-            json!({"model": "black-forest-labs/FLUX-1-dev", "prompt": "a tide", "n": 2, "size": "512x512"}),
+            picture,
             "",
             Pays::Bill,
         ),
-        (
-            "speech",
-            "/v1/openai/audio/speech",
-            json!({"model": "hexgrad/Kokoro-82M", "input": "The tide is high.", "voice": "af"}),
-            "",
-            Pays::Between,
-        ),
+        ("speech", "/v1/openai/audio/speech", speech, "", Pays::Between),
     ]
 }
 
