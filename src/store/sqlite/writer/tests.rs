@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 const TABLES: &str = "
     PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON;
