@@ -6,6 +6,7 @@
 //! ended the hold is *settled*: it goes, and what the call has cost is spent ([`charge`]).
 
 mod caps;
+mod ceiling;
 mod charge;
 mod community;
 mod fields;
@@ -41,9 +42,6 @@ pub use reservation::{InFlight, Reservation, Seen, Stage, Unsent};
 use reservation::{Offer, Open};
 pub use settling::Settling;
 use settling::{Ended, MAX_OPEN};
-
-/// The fewest output tokens that a call is clamped to; one that can't pay for them is refused.
-const MIN_OUTPUT: u64 = 16;
 
 /// The longest wait for a hold. A ledger that takes longer counts as one that can't be written.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -134,12 +132,6 @@ pub enum ReserveError {
     /// The ledger did not answer in time, or too much waits for it.
     #[error("the ledger does not answer")]
     Slow,
-}
-
-/// What a call costs at the most, and the least that it can be clamped to.
-struct Ceiling {
-    wanted: Money,
-    least: Money,
 }
 
 impl Spend {
@@ -336,51 +328,6 @@ impl Spend {
 
     fn max_divergence(&self) -> Factor {
         self.rules.load().max_divergence
-    }
-}
-
-impl Open {
-    /// Works out what the call costs at the most, at the dearest of the models that may serve it.
-    fn set_ceiling(&mut self, rules: &Rules, can_be_clamped: bool) -> Result<Ceiling, ReserveError> {
-        if let Some(unpriced) = self.offers.iter().find(|offer| offer.price.is_none())
-            && rules.unpriced == Unpriced::Deny
-        {
-            return Err(ReserveError::Unpriced(unpriced.model.clone()));
-        }
-        let of = |demand: &Demand| {
-            let ceilings = self.offers.iter().map(|offer| match &offer.price {
-                Some(price) => price.ceiling(demand, rules.max_output),
-                None => rules.unpriced_hold,
-            });
-            ceilings.max().unwrap_or(rules.unpriced_hold)
-        };
-        let wanted = of(&self.demand);
-        let clamped = Demand {
-            output: Some(self.demand.output.unwrap_or(MIN_OUTPUT).min(MIN_OUTPUT)),
-            ..self.demand
-        };
-        let has_output = |offer: &Offer| offer.price.as_ref().is_some_and(|price| price.has_output());
-        let least = if rules.clamp_output && can_be_clamped && self.offers.iter().all(has_output) {
-            of(&clamped).min(wanted)
-        } else {
-            wanted
-        };
-        let is_priced = self.offers.iter().all(|offer| offer.price.is_some());
-        self.ceiling = is_priced.then_some(wanted);
-        Ok(Ceiling { wanted, least })
-    }
-
-    /// How many tokens each answer may have, if what is held is less than the call could cost.
-    fn output_within(&self, ceiling: &Ceiling, max_output: u64) -> Option<u64> {
-        let held = self.money.as_ref()?.amount();
-        if held >= ceiling.wanted {
-            return None;
-        }
-        let prices = self.offers.iter().filter_map(|offer| offer.price.as_ref());
-        let most = prices
-            .map(|price| price.output_within(&self.demand, held))
-            .min()?;
-        Some(most.min(self.demand.output.unwrap_or(max_output)))
     }
 }
 

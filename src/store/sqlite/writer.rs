@@ -276,7 +276,8 @@ impl Desk {
         while let Some(first) = pieces.blocking_recv() {
             self.serve_batch(first, &mut pieces);
         }
-        if let Some(Err((_connection, error))) = self.base.take().map(|base| base.connection.close()) {
+        let Some(base) = self.base.take() else { return };
+        if let Err((_connection, error)) = base.connection.close() {
             tracing::warn!(%error, "the store was not closed in order; nothing is lost");
         }
     }
