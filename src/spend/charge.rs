@@ -56,6 +56,11 @@ impl Terms<'_> {
     pub(super) fn charge(&self, ending: Ending, usage: Option<&Usage>) -> Charge {
         match (ending, usage) {
             (Ending::Failed, _) => charge(Money::ZERO, Metered::Free, Usage::default()),
+            (Ending::Cut { events: Some(events) }, Some(usage))
+                if usage.cost.is_none() && usage.output < events =>
+            {
+                self.begun(usage, events)
+            }
             (Ending::Whole | Ending::Cut { .. }, Some(usage)) => self.reported(usage),
             (Ending::Whole, None) => self
                 .priced(&Usage::default())
@@ -103,6 +108,22 @@ impl Terms<'_> {
                 charge(cost, Metered::Estimated, usage)
             }
             None => self.unknown(seen),
+        }
+    }
+
+    /// The usage that a stream had reported when it was cut may be that of its beginning: what came after it counts too.
+    fn begun(&self, usage: &Usage, events: u64) -> Charge {
+        let seen = Usage {
+            output: events,
+            ..*usage
+        };
+        let reported = self.reported(usage);
+        match self.priced(&seen) {
+            Some(Charge { cost, usage, .. }) => {
+                let cost = self.held.map_or(cost, |held| cost.min(held)).max(reported.cost);
+                charge(cost, Metered::Estimated, usage)
+            }
+            None => reported,
         }
     }
 
@@ -234,6 +255,11 @@ mod tests {
             ),
             // Cut: by running usage, by what was seen, or by what is held.
             (true, true, cut(Some(7)), Some(all), (2_000, Metered::Reported)),
+            // The usage of the beginning, and what came after it; never more than is held.
+            (true, true, cut(Some(27)), Some(some), (2_800, Metered::Estimated)),
+            (true, true, cut(Some(7)), Some(some), (2_100, Metered::Priced)),
+            (true, true, cut(Some(90)), Some(some), (5_000, Metered::Estimated)),
+            (false, true, cut(Some(27)), Some(some), (5_000, Metered::Held)),
             (true, true, cut(Some(7)), None, (800, Metered::Estimated)),
             (true, true, cut(Some(0)), None, (100, Metered::Estimated)),
             (true, true, cut(Some(1_000)), None, (5_000, Metered::Estimated)),
