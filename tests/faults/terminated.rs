@@ -23,6 +23,10 @@ async fn a_gate_that_is_told_to_stop_writes_down_what_every_call_has_cost() {
     for round in 0..rounds(3) {
         let token = mint("1000");
         let gate = Gate::start(folder.path(), upstream.addr, "");
+        // A call with a limit waits for the first price list. One without, that ends before it has come, has no price.
+        let first = Load::start(gate.addr, vec![token.clone()], 5, round);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        heard.extend(first.stop().await.into_iter().filter(Call::went_well));
         let load = Load::start(gate.addr, credentials(&token), 60, round);
         tokio::time::sleep(Duration::from_millis(100 + Dice::new(round).below(300))).await;
         gate.terminate();
@@ -54,7 +58,7 @@ async fn calls_that_are_cut_at_the_end_of_the_drain_are_in_the_books_too() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..rounds(2) {
         let token = mint("1000");
-        let (calls_before, billed_before) = (upstream.calls(), upstream.billed().await);
+        let billed_before = upstream.billed().await;
         let gate = Gate::start(folder.path(), upstream.addr, "drain_timeout = \"100ms\"");
         let load = Load::start(gate.addr, vec![token.clone(); 20], 2000, round);
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -69,17 +73,13 @@ async fn calls_that_are_cut_at_the_end_of_the_drain_are_in_the_books_too() {
         assert_eq!(balance.held, 0);
         drop(gate);
         let books = books::read(folder.path());
-        // What the upstream had sent ahead of the cut was billed, and nobody has seen it.
+        // The upstream bills what it had sent when the call was cut, which may be more than has passed.
         println!(
             "cut: {billed} nano-dollars were billed, {} are spent",
             balance.spent
         );
         assert!(balance.spent > 0, "{:#?}", books.rows);
         assert_eq!(books.killed, 0, "a call was left to the next start");
-        assert!(books.costs.len() >= usize::try_from(upstream.calls() - calls_before).unwrap());
+        assert!(books.costs.len() >= usize::try_from(upstream.calls()).unwrap());
     }
-    assert_eq!(
-        books::read(folder.path()).costs.len(),
-        usize::try_from(upstream.calls()).unwrap()
-    );
 }
