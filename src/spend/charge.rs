@@ -60,9 +60,10 @@ impl Terms<'_> {
     pub(super) fn charge(&self, ending: Ending, usage: Option<&Usage>) -> Charge {
         match (ending, usage) {
             (Ending::Failed, _) => charge(Money::ZERO, Metered::Free, Usage::default()),
-            // Some streams report the prompt when they begin, and the answer when it is over.
-            (Ending::Cut { events, under_way }, Some(usage)) if events > usage.output => {
-                self.seen(usage.input, events.saturating_add(under_way))
+            (Ending::Cut { events, under_way }, Some(usage))
+                if usage.cost.is_none() && usage.output < events =>
+            {
+                self.begun(usage, events.saturating_add(under_way))
             }
             (Ending::Cut { under_way, .. }, Some(usage)) => self.with_more(self.reported(usage), under_way),
             (Ending::Whole | Ending::Unseen, Some(usage)) => self.reported(usage),
@@ -111,6 +112,20 @@ impl Terms<'_> {
                 charge(cost, Metered::Estimated, usage)
             }
             None => self.unknown(seen),
+        }
+    }
+
+    /// Some streams report the prompt when they begin, and the answer when it is over: what came after that report counts
+    /// too.
+    fn begun(&self, usage: &Usage, output: u64) -> Charge {
+        let reported = self.reported(usage);
+        let seen = Usage { output, ..*usage };
+        match self.priced(&seen) {
+            Some(Charge { cost, usage, .. }) => {
+                let cost = self.held.map_or(cost, |held| cost.min(held)).max(reported.cost);
+                charge(cost, Metered::Estimated, usage)
+            }
+            None => reported,
         }
     }
 
@@ -247,7 +262,7 @@ mod tests {
             (7, 0, all, (2_000, Metered::Reported)),
             (7, 3, all, estimated(2_300)),
             (7, 100, all, estimated(5_000)),
-            (21, 0, all, estimated(2_200)),
+            (21, 0, all, (2_000, Metered::Reported)),
             (21, 0, begun, estimated(2_400)),
             (0, 0, None, estimated(100)),
             (7, 0, None, estimated(800)),

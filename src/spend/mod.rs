@@ -202,6 +202,7 @@ impl Spend {
             entry: entry(route, at, call.models().first()),
             labels: labels(route),
             offers: self.offers(route.upstream, call.models(), capped).await,
+            upstream: route.upstream.to_owned(),
             demand: call.demand(),
             ceiling: None,
             asked: false,

@@ -58,6 +58,8 @@ pub(super) struct Open {
     pub(super) labels: SpendLabels,
     /// Who may serve the call, at which price.
     pub(super) offers: Vec<Offer>,
+    /// The upstream that serves it.
+    pub(super) upstream: String,
     pub(super) demand: Demand,
     pub(super) ceiling: Option<Money>,
     /// Whether a hold was asked for; whether it was made may never be known.
@@ -174,10 +176,12 @@ impl Open {
 
     fn settle(mut self: Box<Self>, seen: &Seen<'_>) -> Charge {
         let offer = self.served(seen.model.as_ref());
-        let (price, model) = (
-            offer.and_then(|offer| offer.price.clone()),
-            offer.map(|offer| offer.model.clone()),
-        );
+        let model = offer.map(|offer| offer.model.clone());
+        // A call without a limit does not wait for the first price list: it may have come by now.
+        let price = offer.and_then(|offer| {
+            let late = || self.spend.prices.price(&self.upstream, &offer.model);
+            offer.price.clone().or_else(late)
+        });
         let terms = Terms {
             price: price.as_deref(),
             demand: &self.demand,
