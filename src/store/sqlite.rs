@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use self::writer::Writer;
+use self::writer::{Fault, Writer};
 use super::seal::MasterKeys;
 use crate::metrics::Metrics;
 use crate::token::{Change, Kept, KeyStore, KeyStoreError};
@@ -64,15 +64,26 @@ impl Sqlite {
 impl KeyStore for Sqlite {
     fn load(&self) -> BoxFuture<'_, Result<Kept, KeyStoreError>> {
         let master = Arc::clone(&self.master);
-        Box::pin(self.writer.run(move |connection| keys::load(connection, &master)))
+        Box::pin(
+            self.writer
+                .run(move |base| judged(keys::load(&base.connection, &master))),
+        )
     }
 
     fn apply(&self, change: Change) -> BoxFuture<'_, Result<(), KeyStoreError>> {
         let master = Arc::clone(&self.master);
         Box::pin(
             self.writer
-                .run(move |connection| keys::apply(connection, &master, &change)),
+                .run(move |base| judged(keys::apply(&base.connection, &master, &change))),
         )
+    }
+}
+
+/// Tells what the file refuses from what the key store does.
+fn judged<T>(outcome: Result<T, KeyStoreError>) -> Result<Result<T, KeyStoreError>, Fault> {
+    match outcome {
+        Err(KeyStoreError::Unavailable { why }) => Err(Fault::InDoubt(why)),
+        done => Ok(done),
     }
 }
 

@@ -24,8 +24,8 @@ CREATE TABLE holds (
     owner BLOB NOT NULL CHECK (length(owner) = 16),
     at INTEGER NOT NULL,
     amount INTEGER NOT NULL CHECK (amount >= 0),
-    -- The purses that pay, each with the limit that it was checked against: [[id, limit], …].
-    purses TEXT NOT NULL,
+    -- The purses that pay: of each its id and the limit that it was checked against, 8 bytes each, the highest first.
+    purses BLOB NOT NULL CHECK (length(purses) % 16 = 0),
     account TEXT NOT NULL,
     key TEXT NOT NULL,
     token TEXT,

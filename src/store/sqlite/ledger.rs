@@ -1,22 +1,23 @@
 //! The ledger in its tables: purses, holds and usage rows.
 
+mod book;
 mod close;
 mod hold;
-mod purse;
 mod report;
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rusqlite::Connection;
 
 use super::Sqlite;
-use super::writer::Fault;
+use super::writer::{Base, Fault};
 use crate::spend::{
     Balance, Closed, Held, HoldError, HoldOrder, Ledger, LedgerError, Purse, Recovered, Report, ReportRow,
     Settlement,
 };
 use crate::types::{CallId, Money};
+
+pub(super) use book::Book;
 
 /// How many rows one transaction of [`Ledger::forget`] deletes: calls wait for it.
 const FORGET_AT_ONCE: usize = 1000;
@@ -24,7 +25,7 @@ const FORGET_AT_ONCE: usize = 1000;
 impl Ledger for Sqlite {
     fn hold(&self, order: HoldOrder) -> BoxFuture<'_, Result<Held, HoldError>> {
         Box::pin(async move {
-            let held = self.writer.run(move |connection| hold::hold(connection, &order));
+            let held = self.writer.run(move |base| hold::hold(base, &order));
             held.await.inspect_err(|error| match error {
                 HoldError::Ledger(_) => self.metrics.ledger_failed(),
                 HoldError::Spent(_) | HoldError::Held(_) => {}
@@ -33,7 +34,7 @@ impl Ledger for Sqlite {
     }
 
     fn close(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Closed>, LedgerError>> {
-        Box::pin(self.write(move |connection| close::close(connection, &settlements)))
+        Box::pin(self.write(move |base| close::close(base, &settlements)))
     }
 
     fn recover(
@@ -41,11 +42,11 @@ impl Ledger for Sqlite {
         owner: CallId,
         expired: Duration,
     ) -> BoxFuture<'_, Result<Vec<Recovered>, LedgerError>> {
-        Box::pin(self.write(move |connection| close::recover(connection, owner, expired)))
+        Box::pin(self.write(move |base| close::recover(base, owner, expired)))
     }
 
     fn balance(&self, purse: Purse) -> BoxFuture<'_, Result<Balance, LedgerError>> {
-        Box::pin(self.write(move |connection| Ok(purse::Kept::find(connection, &purse)?.balance)))
+        Box::pin(self.write(move |base| hold::balance(base, &purse)))
     }
 
     fn report(&self, report: Report) -> BoxFuture<'_, Result<Vec<ReportRow>, LedgerError>> {
@@ -60,7 +61,7 @@ impl Ledger for Sqlite {
             let mut forgotten: u64 = 0;
             for forget in [report::forget_usage, report::forget_purses] {
                 loop {
-                    let deleted = self.write(move |connection| forget(connection, before, FORGET_AT_ONCE));
+                    let deleted = self.write(move |base| forget(base, before, FORGET_AT_ONCE));
                     let deleted = deleted.await?;
                     forgotten = forgotten.saturating_add(deleted.try_into().unwrap_or(u64::MAX));
                     if deleted < FORGET_AT_ONCE {
@@ -77,28 +78,26 @@ impl Sqlite {
     /// Does `work` on the writer's thread; what goes wrong is counted.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        work: impl Fn(&mut Base) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let done = self.writer.run(work).await;
+        let done = self.writer.run(move |base| work(base).map(Ok)).await;
         done.inspect_err(|_| self.metrics.ledger_failed())
     }
 }
 
 /// An amount in a column; the tables allow none below zero.
-fn money(nanos: i64) -> Result<Money, LedgerError> {
+fn money(nanos: i64) -> Result<Money, Fault> {
     Money::from_nanos(nanos).ok_or_else(|| damaged("an amount"))
 }
 
-fn damaged(what: &str) -> LedgerError {
-    LedgerError::Damaged {
-        what: what.to_owned(),
-    }
+fn damaged(what: &str) -> Fault {
+    Fault::Damaged(what.to_owned())
 }
 
 impl From<Fault> for LedgerError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Unavailable(why) => Self::Unavailable { why },
+            Fault::Unavailable(why) | Fault::InDoubt(why) => Self::Unavailable { why },
             Fault::Damaged(what) => Self::Damaged { what },
         }
     }
@@ -111,12 +110,6 @@ impl From<Fault> for HoldError {
 }
 
 impl From<rusqlite::Error> for LedgerError {
-    fn from(error: rusqlite::Error) -> Self {
-        Fault::from(error).into()
-    }
-}
-
-impl From<rusqlite::Error> for HoldError {
     fn from(error: rusqlite::Error) -> Self {
         Fault::from(error).into()
     }

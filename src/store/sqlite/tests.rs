@@ -309,16 +309,19 @@ async fn revocations_that_ended_before_a_time_are_forgotten() {
 async fn a_commit_is_on_the_disk_and_references_are_checked() {
     let home = Home::new();
     let store = home.open();
-    let pragmas = store.writer.run(|connection| -> Result<_, KeyStoreError> {
-        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-        Ok((
-            mode,
-            number("synchronous")?,
-            number("foreign_keys")?,
-            number("secure_delete")?,
-        ))
-    });
+    let pragmas = store
+        .writer
+        .run(|base| -> Result<Result<_, KeyStoreError>, Fault> {
+            let connection = &base.connection;
+            let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            Ok(Ok((
+                mode,
+                number("synchronous")?,
+                number("foreign_keys")?,
+                number("secure_delete")?,
+            )))
+        });
     assert_eq!(pragmas.await.unwrap(), ("wal".to_owned(), 2, 1, 1));
 }
 

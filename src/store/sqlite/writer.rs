@@ -1,28 +1,24 @@
 //! The one thread that owns the connection: work comes over a bounded channel and is committed in groups.
 
+mod batch;
+
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::ledger::Book;
 use crate::metrics::Metrics;
 use crate::token::KeyStoreError;
 
 /// How much work may wait, in pieces: what waits for the disk longer than a few commits waits at its caller.
 const MAX_QUEUED: usize = 1024;
-
-/// The most pieces of work that share a commit.
-const MAX_BATCH: usize = 256;
-
-/// How long a batch takes further work: its first piece waits for the last.
-const MAX_BATCH_TIME: Duration = Duration::from_millis(2);
 
 /// A connection, and the lock that keeps other processes from the file as long as it is open.
 pub(super) struct Opened {
@@ -33,6 +29,12 @@ pub(super) struct Opened {
 }
 
 pub(super) type Reopen = Box<dyn Fn() -> Result<Connection, Fault> + Send>;
+
+/// What work works with.
+pub(super) struct Base {
+    pub(super) connection: Connection,
+    pub(super) book: Book,
+}
 
 /// Hands work to the thread. Dropping it ends the thread once the work that waits is done.
 #[derive(Debug)]
@@ -54,6 +56,9 @@ pub(super) enum StartError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     Unavailable(String),
+    /// After a failed write to the disk the system may have dropped what it was to write and say nothing about it the
+    /// second time: then what the connection remembers counts no more.
+    InDoubt(String),
     Damaged(String),
 }
 
@@ -61,16 +66,23 @@ type Piece = Box<dyn Work>;
 
 /// Work that waits for its commit.
 trait Work: Send {
-    /// Does it, within a savepoint. Tells whether what it did is to be kept.
-    fn run(&mut self, connection: &Connection) -> bool;
+    /// Does it, once more if what it did was taken back.
+    fn run(&mut self, base: &mut Base) -> Verdict;
 
     /// Answers, after the commit or after what went wrong with it.
     fn answer(self: Box<Self>, committed: &Result<(), Fault>);
 }
 
+/// Whether what work did is to be kept.
+enum Verdict {
+    Kept,
+    Refused,
+    Failed(Fault),
+}
+
 struct Task<F, T, E> {
-    work: Option<F>,
-    outcome: Option<Result<T, E>>,
+    work: F,
+    outcome: Option<Result<Result<T, E>, Fault>>,
     caller: oneshot::Sender<Result<T, E>>,
 }
 
@@ -111,12 +123,13 @@ impl Writer {
         outcome.map(|()| writer)
     }
 
-    /// Does `work` on the thread, in a transaction with other work: all of it or, if it fails, nothing.
+    /// Does `work` on the thread, in a transaction with other work: all of it or, if it fails, nothing. It may have to be
+    /// done more than once, what it did before being taken back.
     ///
     /// Returns when that is on the disk. Once the work is handed over, dropping the future changes nothing.
     pub(super) async fn run<T, E>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        work: impl Fn(&mut Base) -> Result<Result<T, E>, Fault> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -124,7 +137,7 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         let task = Task {
-            work: Some(work),
+            work,
             outcome: None,
             caller,
         };
@@ -152,20 +165,27 @@ impl Drop for Writer {
 
 impl<F, T, E> Work for Task<F, T, E>
 where
-    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    F: Fn(&mut Base) -> Result<Result<T, E>, Fault> + Send,
     T: Send,
     E: From<Fault> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> bool {
-        self.outcome = self.work.take().map(|work| work(connection));
-        matches!(self.outcome, Some(Ok(_)))
+    fn run(&mut self, base: &mut Base) -> Verdict {
+        let outcome = (self.work)(base);
+        let verdict = match &outcome {
+            Ok(Ok(_)) => Verdict::Kept,
+            Ok(Err(_)) => Verdict::Refused,
+            Err(fault) => Verdict::Failed(fault.clone()),
+        };
+        self.outcome = Some(outcome);
+        verdict
     }
 
     fn answer(self: Box<Self>, committed: &Result<(), Fault>) {
         let outcome = match (self.outcome, committed) {
-            (Some(Err(own)), _) => Err(own),
+            (Some(Err(fault)), _) => Err(fault.into()),
+            (Some(Ok(Err(own))), _) => Err(own),
             (_, Err(fault)) => Err(fault.clone().into()),
-            (Some(outcome), Ok(())) => outcome,
+            (Some(Ok(done)), Ok(())) => done,
             (None, Ok(())) => Err(Fault::stopped().into()),
         };
         // Whoever asked may be gone.
@@ -181,10 +201,13 @@ impl Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
+        let what = error.to_string();
         if is_damage(&error) {
-            Self::Damaged(error.to_string())
+            Self::Damaged(what)
+        } else if is_harmless(&error) {
+            Self::Unavailable(what)
         } else {
-            Self::Unavailable(error.to_string())
+            Self::InDoubt(what)
         }
     }
 }
@@ -201,10 +224,23 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// Whether a connection can go on after an error.
+fn is_harmless(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::ConstraintViolation
+        )
+    )
+}
+
 impl From<Fault> for KeyStoreError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Unavailable(why) => Self::Unavailable { why },
+            Fault::Unavailable(why) | Fault::InDoubt(why) => Self::Unavailable { why },
             Fault::Damaged(what) => Self::Damaged { what },
         }
     }
@@ -219,7 +255,7 @@ impl fmt::Debug for dyn Work {
 /// What the thread works with.
 struct Desk {
     /// None after an error that leaves open what the connection still knows rightly.
-    connection: Option<Connection>,
+    base: Option<Base>,
     reopen: Reopen,
     metrics: Arc<Metrics>,
     // The last field: the lock outlives the connection whatever happens.
@@ -229,7 +265,7 @@ struct Desk {
 impl Desk {
     fn new(opened: Opened, metrics: Arc<Metrics>) -> Self {
         Self {
-            connection: Some(opened.connection),
+            base: Some(Base::new(opened.connection)),
             reopen: opened.reopen,
             metrics,
             _lock: opened.lock,
@@ -240,7 +276,7 @@ impl Desk {
         while let Some(first) = pieces.blocking_recv() {
             self.serve_batch(first, &mut pieces);
         }
-        if let Some(Err((_connection, error))) = self.connection.take().map(Connection::close) {
+        if let Some(Err((_connection, error))) = self.base.take().map(|base| base.connection.close()) {
             tracing::warn!(%error, "the store was not closed in order; nothing is lost");
         }
     }
@@ -261,74 +297,53 @@ impl Desk {
     }
 
     fn commit(&mut self, batch: &mut Vec<Piece>, pieces: &mut mpsc::Receiver<Piece>) -> Result<(), Fault> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => (self.reopen)().inspect_err(|_| join_all_that_waits(batch, pieces))?,
+        let mut base = match self.base.take() {
+            Some(base) => base,
+            None => {
+                let connection = (self.reopen)().inspect_err(|_| join_all_that_waits(batch, pieces))?;
+                Base::new(connection)
+            }
         };
-        match commit(&mut connection, batch, pieces) {
-            Ok(()) => {
-                self.connection = Some(connection);
-                Ok(())
-            }
-            Err(error) => {
-                if is_sound(&connection, &error) {
-                    self.connection = Some(connection);
-                } else {
-                    tracing::error!(%error, "the store failed and is opened anew");
-                }
-                Err(error.into())
-            }
+        let committed = batch::commit(&mut base, batch, pieces);
+        let Err(fault) = &committed else {
+            base.book.trim();
+            self.base = Some(base);
+            return Ok(());
+        };
+        if matches!(fault, Fault::Unavailable(_)) && base.roll_back().is_ok() {
+            self.base = Some(base);
+        } else {
+            tracing::error!(?fault, "the store failed and is opened anew");
         }
+        committed
     }
 }
 
-/// Whether a connection can go on after an error. After a failed write to the disk the system may have dropped what it
-/// was to write and say nothing about it the second time: then what the connection remembers counts no more.
-fn is_sound(connection: &Connection, error: &rusqlite::Error) -> bool {
-    let harmless = matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::ConstraintViolation
-        )
-    );
-    harmless && connection.is_autocommit()
+impl Base {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            book: Book::default(),
+        }
+    }
+
+    fn roll_back(&mut self) -> Result<(), Fault> {
+        self.book.clear();
+        if !self.connection.is_autocommit() {
+            self.execute("ROLLBACK")?;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Fault> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
 }
 
 /// What waits would only wait as long for the same answer.
 fn join_all_that_waits(batch: &mut Vec<Piece>, pieces: &mut mpsc::Receiver<Piece>) {
     batch.extend(std::iter::from_fn(|| pieces.try_recv().ok()).take(MAX_QUEUED));
-}
-
-/// Runs and commits what is in `batch` and what joins it. Work that fails takes back what it did itself, no more.
-fn commit(
-    connection: &mut Connection,
-    batch: &mut Vec<Piece>,
-    pieces: &mut mpsc::Receiver<Piece>,
-) -> rusqlite::Result<()> {
-    let until = Instant::now() + MAX_BATCH_TIME;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .inspect_err(|_| join_all_that_waits(batch, pieces))?;
-    while let Some(piece) = batch.last_mut() {
-        // Prepared once, unlike those of the library's own savepoints.
-        transaction.prepare_cached("SAVEPOINT piece")?.execute([])?;
-        if !piece.run(&transaction) {
-            // Fails when the error took the whole transaction back: then nothing of the batch is kept.
-            transaction.prepare_cached("ROLLBACK TO piece")?.execute([])?;
-        }
-        transaction.prepare_cached("RELEASE piece")?.execute([])?;
-        if batch.len() >= MAX_BATCH || Instant::now() >= until {
-            break;
-        }
-        match pieces.try_recv() {
-            Ok(next) => batch.push(next),
-            Err(_none_or_closed) => break,
-        }
-    }
-    transaction.commit()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::damaged;
 use crate::spend::{By, Group, LedgerError, Report, ReportRow};
 use crate::store::sqlite::keys::rounded_down;
+use crate::store::sqlite::writer::{Base, Fault};
 use crate::types::{AccountId, KeyName, ModelName, Money, TokenId};
 
 /// How long a report may take: as long as one reads, the log can't begin anew and grows.
@@ -149,23 +150,20 @@ fn sum(row: &Row<'_>, column: usize) -> Result<u64, LedgerError> {
 }
 
 /// Deletes at most `limit` rows of calls from before `before`. Returns how many there were.
-pub(super) fn forget_usage(
-    connection: &Connection,
-    before: Duration,
-    limit: usize,
-) -> Result<usize, LedgerError> {
-    let mut delete = connection.prepare_cached(FORGET_USAGE)?;
+pub(super) fn forget_usage(base: &mut Base, before: Duration, limit: usize) -> Result<usize, Fault> {
+    let mut delete = base.connection.prepare_cached(FORGET_USAGE)?;
     Ok(delete.execute(params![rounded_down(before), rows(limit)])?)
 }
 
 /// Deletes at most `limit` purses of days and months that were over before `before`. Returns how many there were.
-pub(super) fn forget_purses(
-    connection: &Connection,
-    before: Duration,
-    limit: usize,
-) -> Result<usize, LedgerError> {
+pub(super) fn forget_purses(base: &mut Base, before: Duration, limit: usize) -> Result<usize, Fault> {
+    let Base { connection, book } = base;
+    book.write(connection)?;
     let mut delete = connection.prepare_cached(FORGET_PURSES)?;
-    Ok(delete.execute(params![rounded_down(before), rows(limit)])?)
+    let deleted = delete.execute(params![rounded_down(before), rows(limit)])?;
+    // What is remembered may have gone.
+    book.clear();
+    Ok(deleted)
 }
 
 fn rows(limit: usize) -> i64 {
