@@ -22,7 +22,7 @@ const ROUNDS: &str = "TIDEGATE_TEST_ROUNDS";
 const WORKERS: usize = 16;
 
 /// What each call holds; it costs half.
-const AMOUNT: i64 = 10;
+pub(super) const AMOUNT: i64 = 10;
 
 #[test]
 fn what_was_charged_outlasts_a_kill_and_what_was_held_is_charged_after_it() {
@@ -63,7 +63,7 @@ fn what_was_charged_outlasts_a_kill_and_what_was_held_is_charged_after_it() {
 }
 
 /// Counts what an answer tells of a token: calls that were charged, and asks that may have been heard.
-fn take(line: &str, told: &mut BTreeMap<String, (i64, i64)>) -> bool {
+pub(super) fn take(line: &str, told: &mut BTreeMap<String, (i64, i64)>) -> bool {
     let Some((what, jti)) = line.split_once(' ') else {
         return false;
     };
@@ -78,7 +78,7 @@ fn take(line: &str, told: &mut BTreeMap<String, (i64, i64)>) -> bool {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn assert_kept(path: &Path, told: &BTreeMap<String, (i64, i64)>) {
+pub(super) async fn assert_kept(path: &Path, told: &BTreeMap<String, (i64, i64)>) {
     let ledger = open(path);
     let survivor = CallId::from_bytes([0; 16]);
     let recovered = ledger.recover(survivor, Duration::ZERO).await.unwrap();

@@ -1,6 +1,7 @@
 //! What every ledger promises: no purse is passed, nothing is charged twice, nothing that was answered is lost.
 
 mod closing;
+mod faulty;
 mod full;
 mod holding;
 mod killed;

@@ -1,8 +1,12 @@
 //! Sums over usage rows, read beside the writer; and the end of rows that are too old.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -34,12 +38,8 @@ const FORGET_PURSES: &str = "
         SELECT id FROM purses WHERE span <> 0 AND held = 0 AND begins < ?1 - 31 * 86400000 LIMIT ?2
     )";
 
-/// Each sum in two halves: SQLite refuses a sum that is too large, and two halves never are.
-const SUMS: &str = "count(*),
-    sum(input >> 32), sum(input & 4294967295),
-    sum(output >> 32), sum(output & 4294967295),
-    sum(cached >> 32), sum(cached & 4294967295),
-    sum(cost >> 32), sum(cost & 4294967295)";
+/// How many groups a report tells apart, some 300 bytes each.
+const MAX_GROUPS: usize = 1_000_000;
 
 /// Reads a report on a thread and a connection of its own.
 pub(super) async fn run(path: PathBuf, report: Report) -> Result<Vec<ReportRow>, LedgerError> {
@@ -73,6 +73,7 @@ fn open(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
+/// Sums up here: SQLite would sort all rows first, which takes longer than reading them.
 fn read(connection: &Connection, report: &Report) -> Result<Vec<ReportRow>, LedgerError> {
     let (columns, condition) = match report.by {
         By::Account => ("account, NULL", ""),
@@ -81,33 +82,114 @@ fn read(connection: &Connection, report: &Report) -> Result<Vec<ReportRow>, Ledg
         By::Model => ("model, NULL", ""),
         By::Day => ("at / 86400000 * 86400000, NULL", ""),
     };
-    let order = match report.by {
-        By::Day => "1",
-        By::Account | By::Key | By::Token | By::Model => {
-            "sum(cost >> 32) + (sum(cost & 4294967295) >> 32) DESC,
-            sum(cost & 4294967295) & 4294967295 DESC, 1, 2"
-        }
-    };
     let sql = format!(
-        "SELECT {columns}, {SUMS} FROM usage WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR account = ?3) {condition}
-        GROUP BY 1, 2 ORDER BY {order} LIMIT ?4"
+        "SELECT {columns}, input, output, cached, cost FROM usage
+        WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR account = ?3) {condition}"
     );
     let mut select = connection.prepare(&sql)?;
     let account = report.account.as_ref().map(AccountId::as_str);
-    let (from, to) = (rounded_down(report.from), rounded_down(report.to));
-    let mut rows = select.query(params![from, to, account, report.limit])?;
-    let mut all = Vec::new();
+    let mut rows = select.query(params![
+        rounded_down(report.from),
+        rounded_down(report.to),
+        account
+    ])?;
+    let mut groups: HashMap<Vec<u8>, Sums, RandomState> = HashMap::default();
+    let mut name = Vec::new();
     while let Some(row) = rows.next()? {
-        all.push(ReportRow {
-            group: group(row, report.by)?,
-            calls: positive(row.get(2)?),
-            input: sum(row, 3)?,
-            output: sum(row, 5)?,
-            cached: sum(row, 7)?,
-            cost: Money::from_nanos(i64::try_from(sum(row, 9)?).unwrap_or(i64::MAX)).unwrap_or_default(),
-        });
+        put_name(row, &mut name)?;
+        if let Some(sums) = groups.get_mut(&name) {
+            sums.add(row)?;
+            continue;
+        }
+        if groups.len() >= MAX_GROUPS {
+            return Err(LedgerError::Unavailable {
+                why: format!("the report has more than {MAX_GROUPS} rows; ask for a shorter time"),
+            });
+        }
+        let mut sums = Sums::of(group(row, report.by)?);
+        sums.add(row)?;
+        groups.insert(name.clone(), sums);
     }
-    Ok(all)
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_unstable_by(|(name, sums), (other_name, other)| {
+        let by_cost = match report.by {
+            By::Day => Ordering::Equal,
+            By::Account | By::Key | By::Token | By::Model => other.cost.cmp(&sums.cost),
+        };
+        by_cost.then_with(|| name.cmp(other_name))
+    });
+    let limit = usize::try_from(report.limit).unwrap_or(usize::MAX);
+    Ok(groups
+        .into_iter()
+        .take(limit)
+        .map(|(_, sums)| sums.into())
+        .collect())
+}
+
+/// Sums of the rows of a group.
+struct Sums {
+    group: Group,
+    calls: u64,
+    input: u64,
+    output: u64,
+    cached: u64,
+    cost: u128,
+}
+
+impl Sums {
+    fn of(group: Group) -> Self {
+        Self {
+            group,
+            calls: 0,
+            input: 0,
+            output: 0,
+            cached: 0,
+            cost: 0,
+        }
+    }
+
+    fn add(&mut self, row: &Row<'_>) -> Result<(), LedgerError> {
+        let [input, output, cached, cost] =
+            [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?].map(positive);
+        self.calls = self.calls.saturating_add(1);
+        self.input = self.input.saturating_add(input);
+        self.output = self.output.saturating_add(output);
+        self.cached = self.cached.saturating_add(cached);
+        self.cost = self.cost.saturating_add(cost.into());
+        Ok(())
+    }
+}
+
+impl From<Sums> for ReportRow {
+    fn from(sums: Sums) -> Self {
+        let cost = i64::try_from(sums.cost).unwrap_or(i64::MAX);
+        Self {
+            group: sums.group,
+            calls: sums.calls,
+            input: sums.input,
+            output: sums.output,
+            cached: sums.cached,
+            cost: Money::from_nanos(cost).unwrap_or_default(),
+        }
+    }
+}
+
+/// The first two columns of a row as bytes that sort as they do. None of their texts has a zero in it.
+fn put_name(row: &Row<'_>, name: &mut Vec<u8>) -> Result<(), LedgerError> {
+    name.clear();
+    for column in 0..2 {
+        match row.get_ref(column)? {
+            ValueRef::Null => name.push(0),
+            ValueRef::Integer(number) => name.extend_from_slice(&number.to_be_bytes()),
+            ValueRef::Text(text) => {
+                name.push(1);
+                name.extend_from_slice(text);
+                name.push(0);
+            }
+            ValueRef::Real(_) | ValueRef::Blob(_) => return Err(damaged("a usage row").into()),
+        }
+    }
+    Ok(())
 }
 
 fn group(row: &Row<'_>, by: By) -> Result<Group, LedgerError> {
@@ -140,13 +222,6 @@ fn group(row: &Row<'_>, by: By) -> Result<Group, LedgerError> {
 
 fn positive(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
-}
-
-/// The sum whose upper half is in `column` and whose lower half is in the next.
-fn sum(row: &Row<'_>, column: usize) -> Result<u64, LedgerError> {
-    let (high, low): (i64, i64) = (row.get(column)?, row.get(column.saturating_add(1))?);
-    let sum = (i128::from(high) << 32).saturating_add(i128::from(low));
-    Ok(u64::try_from(sum).unwrap_or(u64::MAX))
 }
 
 /// Deletes at most `limit` rows of calls from before `before`. Returns how many there were.
