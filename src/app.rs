@@ -135,7 +135,7 @@ impl App {
         let shared = (Arc::clone(&metrics), Arc::clone(&clock));
         let spend = tasks.spend(config, ledger, &prices, shared).await?;
         let (leavers, lingering) = lingering();
-        tasks.in_background(lingering.run());
+        tasks.others.spawn(lingering.run(tasks.lingering.clone()));
         let answers = Admin::new(
             &config.admin,
             Arc::clone(&metrics),
@@ -294,6 +294,8 @@ struct Tasks {
     /// Everything else.
     others: TaskTracker,
     background: CancellationToken,
+    /// Ends the task that reads streams on whose clients have left, when no further ones can come.
+    lingering: CancellationToken,
     /// Ends the task that closes calls in the ledger, when no call is left.
     settling: CancellationToken,
 }
@@ -323,6 +325,7 @@ impl Tasks {
         self.calls.close();
         self.others.close();
         let calls = tokio::time::timeout(FALL, self.calls.wait()).await;
+        self.lingering.cancel();
         self.settling.cancel();
         let others = tokio::time::timeout(LAST_WRITES, self.others.wait()).await;
         if calls.is_err() || others.is_err() {

@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::body::BoxError;
 
@@ -65,14 +66,17 @@ pub fn lingering() -> (Leavers, Lingering) {
 }
 
 impl Lingering {
-    /// Reads streams on until nobody can bring any more. Dropping the future drops them, which ends their calls.
-    pub async fn run(mut self) {
+    /// Reads streams on until `stop`, and then those that have been left by then. Dropping the future drops them, which ends
+    /// their calls.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut left = FuturesUnordered::new();
-        loop {
+        let mut open = true;
+        while open || !left.is_empty() {
             tokio::select! {
-                stream = self.0.recv(), if left.len() < MAX_LEFT => match stream {
+                () = stop.cancelled(), if !self.0.is_closed() => self.0.close(),
+                stream = self.0.recv(), if open && left.len() < MAX_LEFT => match stream {
                     Some(stream) => left.push(read_on(stream)),
-                    None => return,
+                    None => open = false,
                 },
                 Some(()) = left.next() => {}
             }

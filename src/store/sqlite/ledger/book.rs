@@ -276,6 +276,9 @@ impl Book {
     /// Writes down what was changed.
     pub(in crate::store::sqlite) fn write(&mut self, connection: &Connection) -> Result<(), Fault> {
         self.write_days(connection)?;
+        if self.changed.is_empty() {
+            return Ok(());
+        }
         self.changed.sort_unstable();
         let mut write = connection.prepare_cached(WRITE)?;
         for id in std::mem::take(&mut self.changed) {
