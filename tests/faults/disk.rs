@@ -1,9 +1,8 @@
-//! Disks that fail on demand: one whose power can be cut, which keeps only what was synced, and one that can be filled.
+//! A disk whose power can be cut, which keeps only what was synced, and whose syncs can be slow.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -387,47 +386,5 @@ impl Filesystem for Shared {
             }
         }
         reply.ok();
-    }
-}
-
-/// A small file system in memory; gone with the value.
-pub struct Small(TempDir);
-
-impl Small {
-    /// `size` as the system reads it, such as `4m`. None where the system lets us mount nothing.
-    pub fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(folder.path())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(folder));
-        }
-        crate::skipped("a full disk, since nothing can be mounted here");
-        None
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes all room that is left.
-    pub fn fill(&self) {
-        let mut filler = fs::File::create(self.0.path().join("filler")).unwrap();
-        for size in [1 << 16, 1 << 12, 1] {
-            while io::Write::write_all(&mut filler, &vec![0; size]).is_ok() {}
-        }
-    }
-
-    /// Gives it back.
-    pub fn clear(&self) {
-        fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(self.0.path()).status().ok();
     }
 }

@@ -10,6 +10,7 @@ mod gate;
 mod killed;
 mod load;
 mod power;
+mod small;
 mod terminated;
 mod trouble;
 mod upstream;

@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::PATIENCE;
 use crate::books;
-use crate::disk::{Disk, Small};
+use crate::disk::Disk;
 use crate::gate::{Gate, KEY, mint};
 use crate::load::{Call, Load};
+use crate::small::Small;
 use crate::upstream::Upstream;
 
 /// Callers with a limit come first.
