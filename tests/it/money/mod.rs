@@ -6,3 +6,4 @@ mod cuts;
 mod dodges;
 mod race;
 mod refusals;
+mod reports;
