@@ -332,14 +332,13 @@ struct Visit<'a> {
 
 /// The last word on a call that the gate refused.
 fn rejected(rejection: Rejection, family: Family, record: &mut Record) -> Response<Body> {
-    let (code, status) = (rejection.code().as_str(), rejection.code().status().as_u16());
-    let outcome = rejection.code().outcome();
+    let code = rejection.code();
     if let Some(detail) = rejection.detail() {
-        tracing::warn!(request_id = record.request_id(), code, detail = %chain(&**detail), "a call failed");
+        tracing::warn!(request_id = record.request_id(), code = code.as_str(), detail = %chain(&**detail), "a call failed");
     }
     let (rate_limit, budget) = (record.rate_limit(), record.budget());
-    record.rejected(code, status);
-    record.settle(outcome);
+    record.rejected(code);
+    record.settle(code.outcome());
     let mut response = rejection.into_response(family);
     if let Some(fields) = rate_limit {
         fields.set(response.headers_mut());

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::budget;
 use super::meter::Sight;
 use super::rate_limit::Fields;
+use super::reject::Code;
 use crate::dialect::Surface;
 use crate::limit::{Admitted, TokenCount};
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
@@ -55,6 +56,8 @@ struct Entry {
     streams: bool,
     status: Option<u16>,
     code: Option<&'static str>,
+    /// Whether the upstream may have worked on a call that has no answer of its own.
+    may_have_cost: bool,
     first_byte: Option<Duration>,
     sent: u64,
     seen: Sight,
@@ -85,6 +88,7 @@ impl Record {
             streams: false,
             status: None,
             code: None,
+            may_have_cost: false,
             first_byte: None,
             sent: 0,
             seen: Sight::default(),
@@ -216,11 +220,12 @@ impl Record {
     }
 
     /// The gate itself answered, with `code`.
-    pub(super) fn rejected(&mut self, code: &'static str, status: u16) {
+    pub(super) fn rejected(&mut self, code: Code) {
         self.note(|entry| {
-            entry.code = Some(code);
-            entry.status = Some(status);
-            entry.metrics.rejected(code);
+            entry.code = Some(code.as_str());
+            entry.status = Some(code.status().as_u16());
+            entry.may_have_cost = code.may_have_cost();
+            entry.metrics.rejected(code.as_str());
         });
     }
 
@@ -263,6 +268,9 @@ impl Entry {
 
     /// How the call ended, as far as money is concerned.
     fn ending(&self, outcome: Outcome) -> Ending {
+        if self.may_have_cost {
+            return Ending::Unseen;
+        }
         if self.code.is_some() || self.status.is_some() && !self.succeeded() {
             return Ending::Failed;
         }

@@ -12,6 +12,8 @@ const MIN_OUTPUT: u64 = 16;
 pub(super) struct Ceiling {
     pub(super) wanted: Money,
     pub(super) least: Money,
+    /// Whether a bound on the output may be lowered or put in, and makes the call cheaper.
+    pub(super) can_be_clamped: bool,
 }
 
 impl Open {
@@ -39,20 +41,27 @@ impl Open {
             ..self.demand
         };
         let has_output = |offer: &Offer| offer.price.as_ref().is_some_and(|price| price.has_output());
-        let least = if rules.clamp_output && can_be_clamped && self.offers.iter().all(has_output) {
+        let can_be_clamped = rules.clamp_output && can_be_clamped && self.offers.iter().all(has_output);
+        let least = if can_be_clamped {
             of(&clamped).min(wanted)
         } else {
             wanted
         };
         let is_priced = self.offers.iter().all(|offer| offer.price.is_some());
         self.ceiling = is_priced.then_some(wanted);
-        Ok(Ceiling { wanted, least })
+        Ok(Ceiling {
+            wanted,
+            least,
+            can_be_clamped,
+        })
     }
 
-    /// How many tokens each answer may have, if what is held is less than the call could cost.
+    /// How many tokens each answer may have, if that has to be said: what is held is less than the call could cost, or the
+    /// call leaves it to the upstream, which may have another idea of it.
     pub(super) fn output_within(&self, ceiling: &Ceiling, max_output: u64) -> Option<u64> {
         let held = self.money.as_ref()?.amount();
-        if held >= ceiling.wanted {
+        let is_left_open = self.demand.output.is_none() && ceiling.can_be_clamped;
+        if held >= ceiling.wanted && !is_left_open {
             return None;
         }
         let prices = self.offers.iter().filter_map(|offer| offer.price.as_ref());

@@ -231,7 +231,11 @@ impl Open {
             .offers
             .iter()
             .find(|offer| model.is_some_and(|model| model.base() == offer.model.base()));
-        named.or_else(|| self.offers.first())
+        let ceiling = |offer: &&Offer| {
+            let price = offer.price.as_ref();
+            price.map(|price| price.ceiling(&self.demand, 0))
+        };
+        named.or_else(|| self.offers.iter().max_by_key(ceiling))
     }
 
     fn ended(self: Box<Self>, settlement: Settlement) -> Ended {

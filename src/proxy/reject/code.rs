@@ -149,6 +149,11 @@ impl Code {
         }
     }
 
+    /// Whether the upstream may have worked on a call, once it was sent, that got this answer.
+    pub(in crate::proxy) fn may_have_cost(self) -> bool {
+        matches!(self, Self::UpstreamTimeout | Self::Internal)
+    }
+
     /// The `type` of an error in OpenAI's family.
     pub(super) fn openai_type(self) -> &'static str {
         match self.status() {

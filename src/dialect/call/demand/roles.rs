@@ -17,6 +17,8 @@ pub(super) enum Role {
     Type,
     /// An image, sound, a video or a document.
     Media,
+    /// Where sound, a video or a document lies, which may be of any length.
+    LongMedia,
     /// The same, if it is more than a plain word: tools have arguments of such names.
     File,
     /// Files that the upstream keeps.
@@ -90,6 +92,7 @@ impl Role {
             Self::Other
             | Self::Type
             | Self::Media
+            | Self::LongMedia
             | Self::File
             | Self::FileIds
             | Self::Elsewhere
@@ -112,15 +115,9 @@ impl Role {
             Self::File
         } else if pictures && let Some(role) = Self::measure(key) {
             role
-        } else if is(&[
-            "file_url",
-            "file_data",
-            "document_url",
-            "input_file",
-            "inline_data",
-            "inlinedata",
-        ]) || names_media(key)
-        {
+        } else if is(&["audio_url", "video_url", "file_url", "document_url"]) {
+            Self::LongMedia
+        } else if is(&["file_data", "input_file", "inline_data", "inlinedata"]) || names_media(key) {
             Self::Media
         } else {
             Self::Other
@@ -168,6 +165,11 @@ pub(super) fn is_media_type(kind: &[u8]) -> bool {
         kind,
         &["file", "input_file", "document", "input_document", "media", "pdf"],
     ) || names_media(kind)
+}
+
+/// Whether a kind says that what is meant lies somewhere else.
+pub(super) fn is_reference(kind: &[u8]) -> bool {
+    is_one_of(kind, &["item_reference", "url"])
 }
 
 /// Whether a tool is nothing but its description: what it gives comes back in another call.

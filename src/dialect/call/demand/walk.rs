@@ -75,6 +75,7 @@ impl Found {
             Role::Other
             | Role::Type
             | Role::Media
+            | Role::LongMedia
             | Role::File
             | Role::FileIds
             | Role::Elsewhere
@@ -154,7 +155,7 @@ impl Walk {
             self.value(value);
         }
         let role = parent.map_or(Role::Other, |parent| parent.role);
-        let is_media = matches!(role, Role::Media | Role::File | Role::FileIds);
+        let is_media = matches!(role, Role::Media | Role::LongMedia | Role::File | Role::FileIds);
         self.open.push(Frame {
             list,
             role: if list { role } else { Role::Other },
@@ -172,7 +173,11 @@ impl Walk {
         match (frame.role, value) {
             (Role::Type, Value::Text(kind)) => self.kind(&decoded(kind)),
             // Its entries count, each for itself.
-            (Role::Media | Role::File | Role::FileIds, Value::List) => {}
+            (Role::Media | Role::LongMedia | Role::File | Role::FileIds, Value::List) => {}
+            (Role::LongMedia, Value::Text(_) | Value::Object) => {
+                self.found.elsewhere = true;
+                self.part();
+            }
             (Role::Media, Value::Text(text)) if !text.is_empty() => self.part(),
             (Role::File, Value::Text(text)) if self.pictures || !is_plain(text) => self.part(),
             (Role::Media | Role::File, Value::Object) => self.part(),
@@ -204,7 +209,8 @@ impl Walk {
     /// An object says what it is.
     fn kind(&mut self, kind: &[u8]) {
         let is_tool = self.open.len() == 3 && self.open.get(1).is_some_and(|frame| frame.role == Role::Tools);
-        self.found.elsewhere |= kind.eq_ignore_ascii_case(b"item_reference");
+        // A source that is fetched may be a document of any length.
+        self.found.elsewhere |= roles::is_reference(kind);
         self.found.elsewhere |= is_tool && !roles::is_plain_tool(kind);
         if let Some(frame) = self.open.last_mut() {
             frame.typed |= roles::is_media_type(kind);

@@ -159,8 +159,31 @@ const MEDIA: [(&str, &str, u64); 15] = [
 #[tokio::test]
 async fn each_part_with_more_tokens_than_bytes_counts_wherever_it_stands() {
     for (path, members, want) in MEDIA {
-        let found = demand(path, members).await;
-        assert_eq!((found.media, found.elsewhere), (want, false), "{path} {members}");
+        assert_eq!(demand(path, members).await.media, want, "{path} {members}");
+    }
+}
+
+#[tokio::test]
+async fn a_film_or_document_that_lies_elsewhere_may_be_of_any_length() {
+    for (path, members, want) in [
+        // A picture has a size that models bound; a film or a document has none.
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"image_url","image_url":{"url":"https://x.test/"}}]}]"#,
+            false,
+        ),
+        (
+            CHAT,
+            r#""messages":[{"content":[{"type":"video_url","video_url":{"url":"https://x.test/"}}]}]"#,
+            true,
+        ),
+        (
+            MESSAGES,
+            r#""messages":[{"content":[{"type":"document","source":{"type":"url","url":"https://x.test/"}}]}]"#,
+            true,
+        ),
+    ] {
+        assert_eq!(demand(path, members).await.elsewhere, want, "{path} {members}");
     }
 }
 

@@ -275,6 +275,10 @@ impl Book {
 
     /// Writes down what was changed.
     pub(in crate::store::sqlite) fn write(&mut self, connection: &Connection) -> Result<(), Fault> {
+        // Should writing fail half-way, the transaction has changed and can't be kept.
+        if !self.changed.is_empty() || !self.days.is_empty() {
+            self.changes = self.changes.wrapping_add(1);
+        }
         self.write_days(connection)?;
         if self.changed.is_empty() {
             return Ok(());
