@@ -52,6 +52,10 @@ impl Spending for Call {
         self.demand()
     }
 
+    fn outline(&self) -> Demand {
+        self.outline()
+    }
+
     fn output_can_be_clamped(&self) -> bool {
         self.output_can_be_clamped()
     }

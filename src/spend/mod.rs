@@ -99,6 +99,8 @@ pub trait Spending {
     fn models(&self) -> &[ModelName];
     /// What it may use at the most.
     fn demand(&self) -> Demand;
+    /// As much of that as is known at once.
+    fn outline(&self) -> Demand;
     /// Whether a bound on its output can be lowered or put in.
     fn output_can_be_clamped(&self) -> bool;
     /// Lowers its output to so many tokens for each answer.
@@ -196,14 +198,19 @@ impl Spend {
         let rules = self.rules.load_full();
         let purses = caps::purses(route.payer, &rules.caps, at);
         let capped = !purses.is_empty();
+        let slot = self.slot(capped)?;
+        let offers = self.offers(route.upstream, call.models(), capped).await;
+        let mut prices = offers.iter().filter_map(|offer| offer.price.as_ref());
+        let weighed = capped || prices.any(|price| price.goes_by_demand());
         let mut open = Open {
             spend: Arc::clone(self),
-            slot: self.slot(capped).await?,
+            slot,
             entry: entry(route, at, call.models().first()),
             labels: labels(route),
-            offers: self.offers(route.upstream, call.models(), capped).await,
+            offers,
             upstream: route.upstream.to_owned(),
-            demand: call.demand(),
+            demand: if weighed { call.demand() } else { call.outline() },
+            weighed,
             ceiling: None,
             asked: false,
             money: None,
@@ -302,7 +309,7 @@ impl Spend {
     }
 
     /// A place in the queue. A call without a limit goes on without one: its usage is not written down then.
-    async fn slot(&self, capped: bool) -> Result<Option<mpsc::OwnedPermit<Ended>>, ReserveError> {
+    fn slot(&self, capped: bool) -> Result<Option<mpsc::OwnedPermit<Ended>>, ReserveError> {
         match self.queue.clone().try_reserve_owned() {
             Ok(slot) => Ok(Some(slot)),
             Err(_full) if capped => Err(ReserveError::Slow),
@@ -325,6 +332,10 @@ impl Spend {
         }
         self.prices.ready(upstream, PRICES_TIMEOUT).await;
         models.iter().map(offer).collect()
+    }
+
+    fn max_output(&self) -> u64 {
+        self.rules.load().max_output
     }
 
     fn max_divergence(&self) -> Factor {

@@ -188,6 +188,14 @@ impl Price {
         }
     }
 
+    /// Whether its cost goes by what a call asks for, and not by what its answer reports.
+    pub fn goes_by_demand(&self) -> bool {
+        match &self.list {
+            Charge::Tokens(_) | Charge::SoundSeconds(_) | Charge::WorkSeconds(_) => false,
+            Charge::Characters(_) | Charge::Pictures(_) | Charge::FilmSeconds(_) | Charge::Frames(_) => true,
+        }
+    }
+
     /// The most tokens that each answer may have so that the call's ceiling is within `money`: 0 if it never is, and at
     /// most what the model can write (`u64::MAX` where that is not known, or where output does not count).
     pub fn output_within(&self, demand: &Demand, money: Money) -> u64 {

@@ -61,6 +61,8 @@ pub(super) struct Open {
     /// The upstream that serves it.
     pub(super) upstream: String,
     pub(super) demand: Demand,
+    /// Whether the demand is whole, and not an outline.
+    pub(super) weighed: bool,
     pub(super) ceiling: Option<Money>,
     /// Whether a hold was asked for; whether it was made may never be known.
     pub(super) asked: bool,
@@ -205,6 +207,7 @@ impl Open {
         }
         if seen.ending == Ending::Whole
             && let (Some(model), Some(usage)) = (&model, seen.usage)
+            && self.weighed
             && self.demand.media == 0
             && !self.demand.elsewhere
         {
@@ -233,7 +236,7 @@ impl Open {
             .find(|offer| model.is_some_and(|model| model.base() == offer.model.base()));
         let ceiling = |offer: &&Offer| {
             let price = offer.price.as_ref();
-            price.map(|price| price.ceiling(&self.demand, 0))
+            price.map(|price| price.ceiling(&self.demand, self.spend.max_output()))
         };
         named.or_else(|| self.offers.iter().max_by_key(ceiling))
     }

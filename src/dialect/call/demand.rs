@@ -45,6 +45,18 @@ impl Call {
         }
     }
 
+    /// The same without a walk: of JSON its length and the service tier alone.
+    pub fn outline(&self) -> Demand {
+        let Payload::Json(object) = &self.payload else {
+            return self.demand();
+        };
+        Demand {
+            bytes: length(object.as_bytes().len()),
+            tier: self.tier(),
+            ..Demand::default()
+        }
+    }
+
     /// Whether [`Call::clamp_output`] can bound the output: the surface has a bound, and the body is JSON.
     ///
     /// True of all native calls in JSON, though of those only text generation has one.
@@ -173,7 +185,7 @@ fn demand_of_form(form: &Form) -> Demand {
         let is_empty = value.as_ref().is_some_and(String::is_empty);
         match (role, value) {
             (Role::Media | Role::File, _) if !is_empty => found.media = found.media.saturating_add(1),
-            (Role::FileIds, _) if !is_empty => {
+            (Role::LongMedia | Role::FileIds, _) if !is_empty => {
                 found.media = found.media.saturating_add(1);
                 found.elsewhere = true;
             }

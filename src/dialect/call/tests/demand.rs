@@ -348,6 +348,25 @@ async fn a_form_is_bounded_like_a_body() {
 }
 
 #[tokio::test]
+async fn a_form_may_refer_to_a_recording_of_any_length() {
+    let form = field("audio_url", "https://x.test/") + "--b--\r\n";
+    let found = read("POST", NATIVE, FORM, form).await.unwrap().demand();
+    assert_eq!((found.media, found.elsewhere), (1, true));
+}
+
+#[tokio::test]
+async fn an_outline_has_length_and_tier_and_is_made_without_a_walk() {
+    let members = r#""service_tier":"flex","max_tokens":5,"messages":[{"content":[{"image":"a"}]}]"#;
+    let call = read("POST", CHAT, JSON, body(CHAT, members)).await.unwrap();
+    let want = Demand {
+        bytes: call.demand().bytes,
+        tier: Tier::Flex,
+        ..Demand::default()
+    };
+    assert_eq!(call.outline(), want);
+}
+
+#[tokio::test]
 async fn a_body_as_deep_as_may_be_is_walked_to_its_end() {
     let (open, close) = ("[".repeat(125), "]".repeat(125));
     let found = demand(CHAT, &format!(r#""x":{open}{{"image":"a"}}{close}"#)).await;
