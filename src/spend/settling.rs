@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, LedgerError, Settlement};
 use crate::metrics::{Metrics, MoneyHeld, SpendLabels};
+use crate::types::{CallId, Money};
 
 /// How many calls may be open or on their way into the ledger, about 1 KiB each: more than connections are allowed.
 pub(super) const MAX_OPEN: usize = 32_768;
@@ -35,6 +36,21 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// What the call has cost.
+    fn cost(&self) -> Money {
+        match &self.settlement {
+            Settlement::Release(_) => Money::ZERO,
+            Settlement::Charge(row) => row.cost,
+        }
+    }
+
+    fn call(&self) -> CallId {
+        match &self.settlement {
+            Settlement::Release(call) => *call,
+            Settlement::Charge(row) => row.entry.call,
+        }
+    }
+
     /// Whether money waits for it.
     fn is_urgent(&self) -> bool {
         self.money.is_some() || matches!(self.settlement, Settlement::Release(_))
@@ -90,7 +106,8 @@ impl Settling {
         batch.len()
     }
 
-    /// Closes a batch, however often it takes. False when it was given up.
+    /// Closes a batch, however often it takes, but for calls of which the ledger has something that nobody understands:
+    /// what is held for them stays held. False when it was given up.
     async fn close(&self, batch: &mut Vec<Ended>, stop: &CancellationToken) -> bool {
         let mut failed = false;
         let mut give_up: Option<Instant> = None;
@@ -102,11 +119,21 @@ impl Settling {
                         tracing::info!("the ledger can be written again");
                     }
                     for (ended, closed) in batch.drain(..).zip(closed) {
-                        self.metrics.spent(&ended.labels, closed.charged);
+                        // An attempt that seemed to fail may have charged it: here it is charged for the first time.
+                        self.metrics.spent(&ended.labels, ended.cost());
                         self.metrics.overspent(closed.overspent);
-                        drop(ended.money);
                     }
                     return true;
+                }
+                Err(error @ LedgerError::Damaged { .. }) => {
+                    let Some(last) = batch.pop() else { return true };
+                    if batch.is_empty() {
+                        tracing::error!(%error, call = %last.call(), "a call can't be closed");
+                        return true;
+                    }
+                    // One of them is at fault, and the others must not wait for it.
+                    batch.push(last);
+                    return self.close_each(batch, stop).await;
                 }
                 Err(error) => {
                     if !failed {
@@ -129,8 +156,116 @@ impl Settling {
             tokio::time::sleep(RETRY).await;
         }
     }
+
+    async fn close_each(&self, batch: &mut Vec<Ended>, stop: &CancellationToken) -> bool {
+        for ended in batch.drain(..) {
+            if !Box::pin(self.close(&mut vec![ended], stop)).await {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 fn log_failure(error: &LedgerError) {
     tracing::error!(%error, "the ledger can't be written: calls that have ended wait for it");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::ledger::{Entry, Metered, UsageRow};
+    use super::super::tests::Scripted;
+    use super::*;
+    use crate::metrics::ModelLabel;
+    use crate::types::{AccountId, KeyName, RequestId, Usage};
+
+    const LOST: &str = "connection lost";
+
+    fn ended(nanos: i64) -> Ended {
+        let (account, key) = (AccountId::parse("di:1").unwrap(), KeyName::parse("auto").unwrap());
+        let row = UsageRow {
+            entry: Entry {
+                call: CallId::new(Duration::from_secs(1)),
+                at: Duration::from_secs(1),
+                account: account.clone(),
+                key: key.clone(),
+                token: None,
+                model: None,
+                route: "native",
+                request_id: RequestId::new(Duration::from_secs(1)),
+            },
+            usage: Usage::default(),
+            cost: Money::from_nanos(nanos).unwrap(),
+            metered: Metered::Priced,
+            status: 200,
+            outcome: "completed",
+            took: Duration::ZERO,
+        };
+        Ended {
+            settlement: Settlement::Charge(Box::new(row)),
+            labels: SpendLabels::new(account, key, ModelLabel::other()),
+            money: None,
+        }
+    }
+
+    /// Closes calls that cost 1, 2 and 4 nano-dollars in a ledger that answers so; gives how many it was asked for each
+    /// time, and what the metric says.
+    async fn closed(
+        answer: fn(attempt: usize, costs: &[i64]) -> Result<(), LedgerError>,
+    ) -> (Vec<usize>, String) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (queue, receiver) = mpsc::channel(8);
+        let settling = Settling {
+            ended: receiver,
+            ledger: Arc::new(Scripted {
+                asked: Arc::clone(&asked),
+                answer,
+            }),
+            metrics: Arc::clone(&metrics),
+        };
+        for nanos in [1, 2, 4] {
+            queue.send(ended(nanos)).await.unwrap();
+        }
+        drop(queue);
+        settling.run(CancellationToken::new()).await;
+        let text = metrics.render().unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("tidegate_spend_usd_total"));
+        let spent = line
+            .and_then(|line| line.rsplit(' ').next())
+            .unwrap_or("none")
+            .to_owned();
+        let asked = asked.lock().unwrap().clone();
+        (asked, spent)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_fails_is_tried_again_and_each_call_counted_once() {
+        let found = closed(|attempt, _| {
+            let why = LOST.to_owned();
+            if attempt < 3 {
+                Err(LedgerError::Unavailable { why })
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(found.await, (vec![3, 3, 3, 3], "0.000000007".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_can_not_be_closed_holds_up_no_other() {
+        let found = closed(|_, costs| {
+            let what = "a row".to_owned();
+            if costs.contains(&2) {
+                Err(LedgerError::Damaged { what })
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(found.await, (vec![3, 1, 1, 1], "0.000000005".to_owned()));
+    }
 }
