@@ -1,6 +1,6 @@
 //! Tidegate: a gateway in front of an inference API.
 //!
-//! Two folders of verbs tell the two stories: [`proxy`] is a call, and a job's folder joins it when jobs do.
+//! Two folders of verbs tell the two stories: [`proxy`] is a call, [`webhook`] is a job.
 //! Every other folder is a noun that owns one kind of state. Ground types lie at the bottom, and [`app`]
 //! alone knows everything.
 //!
@@ -11,8 +11,10 @@
 //! | ground | [`types`] |
 //! | tools | [`config`], [`metrics`], [`body`], [`stall`] |
 //! | nouns | [`token`], [`limit`], [`spend`], [`dialect`] |
+//! | what waits | [`queue`] |
 //! | the outside | [`upstream`], [`store`] |
 //! | a call | [`proxy`] |
+//! | a job | [`webhook`] |
 //! | operators | [`admin`] |
 //! | sockets | [`server`] |
 //! | the whole | [`app`] |
@@ -48,10 +50,14 @@ pub mod limit;
 pub mod spend;
 pub mod token;
 
+pub mod queue;
+
 pub mod store;
 pub mod upstream;
 
 pub mod proxy;
+
+pub mod webhook;
 
 pub mod admin;
 

@@ -31,7 +31,7 @@ pub trait Ledger: Send + Sync + Debug {
     fn close(&self, settlements: Vec<Settlement>) -> BoxFuture<'_, Result<Vec<Closed>, LedgerError>>;
 
     /// Charges what is held for calls of other owners than `owner`, and for any that has been held since before
-    /// `expired`: nobody will ever close them.
+    /// `expired`: nobody will ever close them. What is held for [`WAITING`] calls stays.
     ///
     /// # Errors
     /// It can't be written.
@@ -60,6 +60,10 @@ pub trait Ledger: Send + Sync + Debug {
     /// It can't be written; a part may be gone.
     fn forget(&self, before: Duration) -> BoxFuture<'_, Result<u64, LedgerError>>;
 }
+
+/// The owner of holds for calls that wait in the queue: they outlast every process, and whoever keeps such a call closes
+/// its hold.
+pub const WAITING: CallId = CallId::from_bytes([0xff; 16]);
 
 /// Whose money an amount is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -34,7 +34,7 @@ pub use community::TableError;
 pub use fields::EntryError;
 pub use ledger::{
     Balance, By, Closed, Denial, Entry, Group, Held, HoldError, HoldOrder, Ledger, LedgerError, Metered,
-    Purse, Recovered, Report, ReportRow, Settlement, Share, Span, UsageRow,
+    Purse, Recovered, Report, ReportRow, Settlement, Share, Span, UsageRow, WAITING,
 };
 pub use price::Price;
 pub use prices::{PriceTable, Prices};

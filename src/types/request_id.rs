@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use uuid::{NoContext, Timestamp, Uuid};
 
+use super::JobId;
+
 /// The longest id that is taken over from a client, in bytes.
 const MAX_LEN: usize = 128;
 
@@ -33,6 +35,13 @@ impl RequestId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The calls that are made for a job have its name.
+impl From<&JobId> for RequestId {
+    fn from(job: &JobId) -> Self {
+        Self(job.as_str().into())
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, ToSql, params};
 
 use super::book::Expense;
 use super::{damaged, money};
-use crate::spend::{Closed, Recovered, Settlement, UsageRow};
+use crate::spend::{Closed, Recovered, Settlement, UsageRow, WAITING};
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::writer::{Base, Fault};
 use crate::types::{AccountId, CallId, KeyName, ModelName, Money, TokenId};
@@ -26,7 +26,8 @@ const PUT_KILLED: &str = "
     FROM holds WHERE call = ?1";
 
 const LEFT_OPEN: &str = "
-    SELECT call, at, amount, account, key, token, model FROM holds WHERE owner <> ?1 OR at < ?2 ORDER BY call";
+    SELECT call, at, amount, account, key, token, model FROM holds
+    WHERE (owner <> ?1 OR at < ?2) AND owner <> ?3 ORDER BY call";
 
 /// A hold that has just gone.
 struct Ended {
@@ -109,7 +110,11 @@ pub(super) fn recover(base: &mut Base, owner: CallId, expired: Duration) -> Resu
 
 fn left_open(connection: &Connection, owner: CallId, expired: Duration) -> Result<Vec<LeftOpen>, Fault> {
     let mut select = connection.prepare_cached(LEFT_OPEN)?;
-    let mut rows = select.query(params![owner.as_bytes(), rounded_down(expired)])?;
+    let mut rows = select.query(params![
+        owner.as_bytes(),
+        rounded_down(expired),
+        WAITING.as_bytes()
+    ])?;
     let mut left_open = Vec::new();
     while let Some(row) = rows.next()? {
         left_open.push(LeftOpen::read(row)?);
