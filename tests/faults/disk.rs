@@ -1,84 +1,66 @@
-//! A disk whose power can be cut, which keeps only what was synced, and whose syncs can be slow.
+//! A disk whose power can be cut, which keeps only what was synced, whose syncs can be slow, and which has traps.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
 
-use fuser::{
-    BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
-};
+use fuser::{BackgroundSession, Config, Errno, FileAttr, FileType, INodeNo, MountOption};
 use tempfile::TempDir;
 
-use crate::Dice;
-
-/// Nobody but the kernel changes anything here.
-const FOR_GOOD: Duration = Duration::from_secs(3600);
-
-/// The piece that a disk writes whole or not at all.
-const SECTOR: usize = 512;
+use crate::PATIENCE;
+use crate::kept::{Cut, File};
+use crate::served::Server;
+use crate::trap::{Catch, Op, Part, Touch, Trap};
 
 /// A file system of one folder in memory, which knows what of it would outlast a power cut.
 pub struct Disk {
     folder: TempDir,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     session: Option<BackgroundSession>,
 }
 
-/// What becomes of writes that were not synced when the power is cut.
-#[derive(Debug, Clone, Copy)]
-pub enum Cut {
-    /// None of them is there.
-    Forget,
-    /// Some of their sectors are there, whichever.
-    Tear(usize),
+/// The disk, as those see it who hold its both ends.
+#[derive(Default)]
+pub struct Shared {
+    state: Mutex<State>,
+    /// Told when an operation that was caught may return.
+    released: Condvar,
 }
 
-/// The file system's half that the kernel talks to.
-struct Shared(Arc<Mutex<State>>);
-
 #[derive(Default)]
-struct State {
+pub struct State {
     files: BTreeMap<u64, File>,
-    names: BTreeMap<OsString, u64>,
+    pub names: BTreeMap<OsString, u64>,
     /// The names as the last sync of the folder left them.
-    kept_names: BTreeMap<OsString, u64>,
+    pub kept_names: BTreeMap<OsString, u64>,
     last: u64,
+    parts: BTreeMap<u64, Part>,
     is_cut: bool,
     stall: Duration,
-}
-
-#[derive(Default)]
-struct File {
-    data: Vec<u8>,
-    /// As the last sync left it.
-    kept: Vec<u8>,
-    /// What came after it.
-    since: Vec<Change>,
-}
-
-enum Change {
-    Write(usize, Vec<u8>),
-    Resize(usize),
+    trap: Option<Trap>,
+    caught: Option<Touch>,
+    /// Whether the operation that was caught stands still.
+    is_stopped: bool,
+    /// Whether nothing is carried out: those who ask are as good as killed.
+    is_frozen: bool,
 }
 
 impl Disk {
     /// None where the system has no FUSE for us.
     pub fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::new(Shared::default());
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("faults".to_owned())];
         config.n_threads = Some(2);
-        match fuser::spawn_mount(Shared(Arc::clone(&state)), folder.path(), &config) {
+        match fuser::spawn_mount(Server(Arc::clone(&shared)), folder.path(), &config) {
             Ok(session) => Some(Self {
                 folder,
-                state,
+                shared,
                 session: Some(session),
             }),
             Err(error) => {
@@ -96,12 +78,70 @@ impl Disk {
 
     /// From now on a sync takes so long.
     pub fn stall(&self, time: Duration) {
-        lock(&self.state).stall = time;
+        self.shared.lock().stall = time;
+    }
+
+    /// Puts copies of the files of a folder here.
+    pub fn fill(&self, folder: &Path) {
+        let mut state = self.shared.lock();
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let file = File::synced(fs::read(entry.path()).unwrap());
+            state.add(&entry.file_name(), file);
+        }
+        state.kept_names = state.names.clone();
+    }
+
+    /// How long a file is.
+    pub fn len(&self, part: Part) -> usize {
+        let state = self.shared.lock();
+        let mut numbers = state.names.values().filter(|number| state.parts[number] == part);
+        numbers.next().map_or(0, |number| state.files[number].data.len())
+    }
+
+    /// Sets a trap; one that is there goes.
+    pub fn set(&self, trap: Trap) {
+        let mut state = self.shared.lock();
+        (state.trap, state.caught) = (Some(trap), None);
+    }
+
+    /// What the trap has caught.
+    pub fn caught(&self) -> Option<Touch> {
+        self.shared.lock().caught
+    }
+
+    /// How many operations that were meant passed the trap.
+    pub fn passed(&self) -> usize {
+        self.shared.lock().trap.map_or(0, |trap| usize::MAX - trap.nth)
+    }
+
+    /// The same, once it has caught something.
+    pub async fn caught_in_time(&self) -> Touch {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(touch) = self.caught() {
+                return touch;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the trap catches nothing");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets what was caught return, once its process can notice nothing any more.
+    pub fn release(&self) {
+        self.shared.lock().is_stopped = false;
+        self.shared.released.notify_all();
+    }
+
+    /// Serves again, once the process is gone.
+    pub fn thaw(&self) {
+        let mut state = self.shared.lock();
+        (state.is_frozen, state.trap) = (false, None);
     }
 
     /// Cuts the power: at once everything fails. Gives a folder with what is on the disk.
     pub fn cut(&self, cut: Cut) -> TempDir {
-        let mut state = lock(&self.state);
+        let mut state = self.shared.lock();
         state.is_cut = true;
         let rest = tempfile::tempdir().unwrap();
         let kept_names = state.kept_names.clone();
@@ -127,57 +167,8 @@ impl Drop for Disk {
     }
 }
 
-impl File {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.data, |_| true);
-        self.since.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.since.drain(..) {
-            change.apply(&mut self.kept, |_| true);
-        }
-    }
-
-    /// Lets chance decide about what was not synced.
-    fn settle(&mut self, cut: Cut) {
-        let Cut::Tear(seed) = cut else {
-            return;
-        };
-        let mut dice = Dice::new(seed);
-        for change in self.since.drain(..) {
-            change.apply(&mut self.kept, |_| dice.below(2) == 0);
-        }
-    }
-}
-
-impl Change {
-    /// Makes the change, as far as each sector `is_kept`.
-    fn apply(&self, data: &mut Vec<u8>, mut is_kept: impl FnMut(usize) -> bool) {
-        match self {
-            Self::Write(offset, bytes) => {
-                for (sector, piece) in bytes.chunks(SECTOR).enumerate() {
-                    if is_kept(sector) {
-                        let begin = offset + sector * SECTOR;
-                        let end = begin + piece.len();
-                        if data.len() < end {
-                            data.resize(end, 0);
-                        }
-                        data[begin..end].copy_from_slice(piece);
-                    }
-                }
-            }
-            Self::Resize(len) => {
-                if is_kept(0) {
-                    data.resize(*len, 0);
-                }
-            }
-        }
-    }
-}
-
 impl State {
-    fn attr(&self, number: u64) -> Option<FileAttr> {
+    pub fn attr(&self, number: u64) -> Option<FileAttr> {
         let (size, kind, perm) = if number == INodeNo::ROOT.0 {
             (0, FileType::Directory, 0o700)
         } else {
@@ -202,189 +193,78 @@ impl State {
             flags: 0,
         })
     }
+
+    pub fn add(&mut self, name: &OsStr, file: File) -> u64 {
+        self.last += 1;
+        let number = INodeNo::ROOT.0 + self.last;
+        self.files.insert(number, file);
+        self.names.insert(name.to_owned(), number);
+        self.parts.insert(number, Part::of(name));
+        number
+    }
+
+    fn springs(&mut self, touch: Touch) -> Option<Catch> {
+        let trap = self.trap.as_mut()?;
+        let catch = trap.springs(touch).then_some(trap.catch)?;
+        self.caught = Some(touch);
+        Some(catch)
+    }
+
+    pub fn file(&mut self, number: u64) -> Result<&mut File, Errno> {
+        self.files.get_mut(&number).ok_or(Errno::ENOENT)
+    }
 }
 
 impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
     /// The state, unless the power is gone.
-    fn live(&self) -> Result<MutexGuard<'_, State>, Errno> {
-        let state = lock(&self.0);
-        if state.is_cut { Err(Errno::EIO) } else { Ok(state) }
+    pub fn live(&self) -> Result<MutexGuard<'_, State>, Errno> {
+        let state = self.lock();
+        if state.is_cut || state.is_frozen {
+            Err(Errno::EIO)
+        } else {
+            Ok(state)
+        }
+    }
+
+    /// Carries out an operation, unless a trap is set for it.
+    pub fn carry_out<T>(
+        &self,
+        touch: Touch,
+        act: impl FnOnce(&mut State) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let mut state = self.live()?;
+        match state.springs(touch) {
+            None => act(&mut state),
+            Some(Catch::Fail) => Err(Errno::EIO),
+            Some(Catch::StopBefore) => {
+                self.stand_still(state);
+                Err(Errno::EIO)
+            }
+            Some(Catch::StopAfter) => {
+                let done = act(&mut state);
+                self.stand_still(state);
+                done
+            }
+        }
+    }
+
+    fn stand_still(&self, mut state: MutexGuard<'_, State>) {
+        (state.is_stopped, state.is_frozen) = (true, true);
+        drop(self.released.wait_while(state, |state| state.is_stopped).unwrap());
     }
 
     /// Waits as long as a sync takes, then lets `sync` do it if there is still power.
-    fn sync(&self, reply: ReplyEmpty, sync: impl FnOnce(&mut State)) {
-        let stall = lock(&self.0).stall;
+    pub fn sync(&self, part: Part, sync: impl FnOnce(&mut State) -> Result<(), Errno>) -> Result<(), Errno> {
+        let stall = self.lock().stall;
         std::thread::sleep(stall);
-        match self.live() {
-            Ok(mut state) => {
-                sync(&mut state);
-                drop(state);
-                reply.ok();
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap()
-}
-
-fn at(offset: u64) -> usize {
-    usize::try_from(offset).unwrap()
-}
-
-impl Filesystem for Shared {
-    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.live() {
-            Ok(state) => match state.names.get(name).and_then(|number| state.attr(*number)) {
-                Some(attr) => reply.entry(&FOR_GOOD, &attr, Generation(0)),
-                None => reply.error(Errno::ENOENT),
-            },
-            Err(error) => reply.error(error),
-        }
+        self.carry_out(Touch::of(Op::Sync, part), sync)
     }
 
-    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match lock(&self.0).attr(number.0) {
-            Some(attr) => reply.attr(&FOR_GOOD, &attr),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn setattr(
-        &self,
-        _: &Request,
-        number: INodeNo,
-        _: Option<u32>,
-        _: Option<u32>,
-        _: Option<u32>,
-        size: Option<u64>,
-        _: Option<TimeOrNow>,
-        _: Option<TimeOrNow>,
-        _: Option<std::time::SystemTime>,
-        _: Option<FileHandle>,
-        _: Option<std::time::SystemTime>,
-        _: Option<std::time::SystemTime>,
-        _: Option<std::time::SystemTime>,
-        _: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        let mut state = match self.live() {
-            Ok(state) => state,
-            Err(error) => return reply.error(error),
-        };
-        if let (Some(size), Some(file)) = (size, state.files.get_mut(&number.0)) {
-            file.change(Change::Resize(at(size)));
-        }
-        match state.attr(number.0) {
-            Some(attr) => reply.attr(&FOR_GOOD, &attr),
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn create(&self, _: &Request, _: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        let mut state = match self.live() {
-            Ok(state) => state,
-            Err(error) => return reply.error(error),
-        };
-        state.last += 1;
-        let number = INodeNo::ROOT.0 + state.last;
-        state.files.insert(number, File::default());
-        state.names.insert(name.to_owned(), number);
-        let attr = state.attr(number).unwrap();
-        reply.created(
-            &FOR_GOOD,
-            &attr,
-            Generation(0),
-            FileHandle(0),
-            FopenFlags::FOPEN_KEEP_CACHE,
-        );
-    }
-
-    fn unlink(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        match self.live().map(|mut state| state.names.remove(name)) {
-            Ok(Some(_)) => reply.ok(),
-            Ok(None) => reply.error(Errno::ENOENT),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        number: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        match self.live() {
-            Ok(state) => {
-                let data = state.files.get(&number.0).map_or(&[][..], |file| &file.data);
-                let rest = data.get(at(offset)..).unwrap_or_default();
-                let size = usize::try_from(size).unwrap().min(rest.len());
-                reply.data(&rest[..size]);
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn write(
-        &self,
-        _: &Request,
-        number: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _: WriteFlags,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        let mut state = match self.live() {
-            Ok(state) => state,
-            Err(error) => return reply.error(error),
-        };
-        match state.files.get_mut(&number.0) {
-            Some(file) => {
-                file.change(Change::Write(at(offset), data.to_vec()));
-                reply.written(u32::try_from(data.len()).unwrap());
-            }
-            None => reply.error(Errno::ENOENT),
-        }
-    }
-
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
-    }
-
-    fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.sync(reply, |state| {
-            if let Some(file) = state.files.get_mut(&number.0) {
-                file.sync();
-            }
-        });
-    }
-
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.sync(reply, |state| state.kept_names = state.names.clone());
-    }
-
-    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let state = lock(&self.0);
-        let names = state.names.iter().zip(1..).skip(at(offset));
-        for ((name, number), next) in names {
-            if reply.add(INodeNo(*number), next, FileType::RegularFile, name) {
-                break;
-            }
-        }
-        reply.ok();
+    pub fn part(&self, number: INodeNo) -> Part {
+        self.lock().parts.get(&number.0).copied().unwrap_or(Part::Folder)
     }
 }

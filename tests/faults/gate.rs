@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tempfile::NamedTempFile;
 use tidegate::types::Money;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::PATIENCE;
 use crate::client::{Answer, Raw};
+use crate::disk::Disk;
 
 /// The only key.
 pub const KEY: &str = "test-key-0123456789abcdef";
@@ -30,7 +32,23 @@ pub struct Gate {
     pub addr: SocketAddr,
     admin: SocketAddr,
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What a process has said.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    /// Both listeners', once they listen.
+    addrs: Option<(SocketAddr, SocketAddr)>,
+    has_ended: bool,
+}
+
+impl Log {
+    fn add(&mut self, line: String) {
+        self.addrs = self.addrs.or_else(|| listening(&line));
+        self.lines.push(line);
+    }
 }
 
 /// What a token has, in nano-dollars.
@@ -48,51 +66,8 @@ pub fn database(folder: &Path) -> PathBuf {
 impl Gate {
     /// Starts the binary with its store in `folder`, and `server` in its `[server]` section.
     pub fn start(folder: &Path, upstream: SocketAddr, server: &str) -> Self {
-        let config = tempfile::NamedTempFile::new().unwrap();
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{server}\n\
-             [store]\nurl = \"sqlite:{}\"\nmaster_key = \"{MASTER_KEY}\"\n[admin]\ntoken = \"{ADMIN}\"\n\
-             [limits]\nconcurrency_per_model = 2000\n[prices]\nsource = \"upstream\"\n\
-             [upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"key\"\nusage_by_default = true\n\
-             continuous_usage = true\n\
-             [[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n",
-            database(folder).display()
-        );
-        std::fs::write(config.path(), text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["serve", "--config"])
-            .arg(config.path())
-            .env_remove("TIDEGATE_LOG")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut before = Vec::new();
-        let listening = stderr.by_ref().map_while(Result::ok).find_map(|line| {
-            let found = listening(&line);
-            before.push(line);
-            found
-        });
-        let Some((addr, admin)) = listening else {
-            child.kill().ok();
-            child.wait().ok();
-            panic!("the gate does not start: {before:#?}");
-        };
-        let log = Arc::new(Mutex::new(before));
-        let kept = Arc::clone(&log);
-        // Read on, so that the process never waits for a full pipe.
-        std::thread::spawn(move || {
-            stderr
-                .map_while(Result::ok)
-                .for_each(|line| kept.lock().unwrap().push(line));
-        });
-        Self {
-            addr,
-            admin,
-            child,
-            log,
-        }
+        let started = Starting::spawn(folder, upstream, server).listening();
+        started.unwrap_or_else(|log| panic!("the gate does not start: {log:#?}"))
     }
 
     /// SIGKILL, and its end.
@@ -102,14 +77,24 @@ impl Gate {
         assert!(
             !status.success(),
             "it ended by itself: {:#?}",
-            self.log.lock().unwrap()
+            self.log.lock().unwrap().lines
         );
+    }
+
+    /// SIGKILL while one of its operations stands still on `disk`, which serves again afterwards.
+    pub fn kill_caught(&mut self, disk: &Disk) {
+        kill_caught(&mut self.child, disk);
     }
 
     /// SIGTERM.
     pub fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Whether the process is gone.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for an end in order.
@@ -122,7 +107,7 @@ impl Gate {
             assert!(Instant::now() < deadline, "it does not end");
             sleep(Duration::from_millis(5)).await;
         };
-        assert_eq!(status.code(), Some(0), "{:#?}", self.log.lock().unwrap());
+        assert_eq!(status.code(), Some(0), "{:#?}", self.log.lock().unwrap().lines);
     }
 
     /// The sum of all series of a metric.
@@ -181,6 +166,101 @@ impl Gate {
             report.items.iter().map(usd).sum(),
         )
     }
+}
+
+/// A `tidegate serve` that has only just been started; it is killed when this falls.
+pub struct Starting {
+    child: Option<Child>,
+    log: Arc<Mutex<Log>>,
+    // Read when it starts.
+    _config: NamedTempFile,
+}
+
+impl Starting {
+    /// As [`Gate::start`], without waiting.
+    pub fn spawn(folder: &Path, upstream: SocketAddr, server: &str) -> Self {
+        let config = NamedTempFile::new().unwrap();
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{server}\n\
+             [store]\nurl = \"sqlite:{}\"\nmaster_key = \"{MASTER_KEY}\"\n[admin]\ntoken = \"{ADMIN}\"\n\
+             [limits]\nconcurrency_per_model = 2000\n[prices]\nsource = \"upstream\"\n\
+             [upstream]\nbase_url = \"http://{upstream}\"\napi_key = \"key\"\nusage_by_default = true\n\
+             continuous_usage = true\n\
+             [[account]]\nid = \"di:1\"\n[[account.key]]\nname = \"auto\"\nsecret = \"{KEY}\"\n",
+            database(folder).display()
+        );
+        std::fs::write(config.path(), text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--config"])
+            .arg(config.path())
+            .env_remove("TIDEGATE_LOG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(Log::default()));
+        let kept = Arc::clone(&log);
+        // Read to the end, so that the process never waits for a full pipe.
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().unwrap().add(line);
+            }
+            kept.lock().unwrap().has_ended = true;
+        });
+        Self {
+            child: Some(child),
+            log,
+            _config: config,
+        }
+    }
+
+    /// Whether it listens already.
+    pub fn is_listening(&self) -> bool {
+        self.log.lock().unwrap().addrs.is_some()
+    }
+
+    /// The gate once it listens, else what it has said by its end.
+    pub fn listening(mut self) -> Result<Gate, Vec<String>> {
+        loop {
+            let log = self.log.lock().unwrap();
+            if let Some((addr, admin)) = log.addrs {
+                return Ok(Gate {
+                    addr,
+                    admin,
+                    child: self.child.take().unwrap(),
+                    log: Arc::clone(&self.log),
+                });
+            }
+            if log.has_ended {
+                return Err(log.lines.clone());
+            }
+            drop(log);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// As [`Gate::kill_caught`].
+    pub fn kill_caught(mut self, disk: &Disk) {
+        kill_caught(self.child.as_mut().unwrap(), disk);
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// What stands still must not go on before the signal is there, and the process ends only when it does.
+fn kill_caught(child: &mut Child, disk: &Disk) {
+    child.kill().unwrap();
+    disk.release();
+    assert!(!child.wait().unwrap().success(), "it ended by itself");
+    disk.thaw();
 }
 
 impl Drop for Gate {

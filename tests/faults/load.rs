@@ -118,9 +118,25 @@ async fn call(
     tokens: u64,
     dice: &mut Dice,
 ) -> Option<Call> {
+    send(addr, caller, credential, request(dice, tokens)).await
+}
+
+/// A stream of so many milliseconds, with a token in each; `None` where nobody listens.
+pub async fn stream(addr: SocketAddr, credential: &str, tokens: u64) -> Option<Call> {
+    let messages = json!([{"role": "user", "content": "How low is it?"}]);
+    let body = json!({"model": DEAR, "messages": messages, "max_tokens": tokens, "stream": true});
+    let knobs = format!("x-sim-tokens: {tokens}\r\nx-sim-token-ms: 1\r\n");
+    send(addr, 0, credential, ("/v1/openai/chat/completions", body, knobs)).await
+}
+
+async fn send(
+    addr: SocketAddr,
+    caller: usize,
+    credential: &str,
+    (target, body, knobs): (&'static str, Value, String),
+) -> Option<Call> {
     let began = Instant::now();
     let stream = TcpStream::connect(addr).await.ok()?;
-    let (target, body, knobs) = request(dice, tokens);
     let body = body.to_string();
     let mut raw = Raw::of(stream);
     raw.send(format!(

@@ -6,12 +6,18 @@ mod books;
 #[expect(dead_code, reason = "the tests of the wire need more of it")]
 mod client;
 mod disk;
+mod errors;
 mod gate;
+mod kept;
 mod killed;
 mod load;
+mod points;
 mod power;
+mod served;
 mod small;
+mod struck;
 mod terminated;
+mod trap;
 mod trouble;
 mod upstream;
 
@@ -24,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often to do it: as often as asked for, else `usual`.
 fn rounds(usual: usize) -> usize {
     env::var("TIDEGATE_TEST_ROUNDS").map_or(usual, |rounds| rounds.parse().expect("a number"))
+}
+
+/// As many numbers from 1 to `last` as asked for, else `usual`, evenly spread; the last is among them.
+fn spread(last: usize, usual: usize) -> impl Iterator<Item = usize> {
+    let count = rounds(usual).clamp(1, last);
+    (1..=count).map(move |place| place * last / count)
 }
 
 /// Numbers that look like chance and are the same in every run.

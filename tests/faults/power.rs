@@ -18,8 +18,9 @@ use tidegate::store::{MasterKeys, Sqlite};
 use tidegate::types::{AccountId, CallId, Clock, KeyName, Money, RequestId, SystemClock, Usage};
 
 use crate::books;
-use crate::disk::{Cut, Disk};
+use crate::disk::Disk;
 use crate::gate::{Gate, MASTER_KEY, database, mint};
+use crate::kept::Cut;
 use crate::killed::{assert_charged, assert_has_rows};
 use crate::load::{Call, Load};
 use crate::upstream::Upstream;

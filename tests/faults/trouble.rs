@@ -17,14 +17,14 @@ use crate::upstream::Upstream;
 const CAPPED: usize = 6;
 const UNCAPPED: usize = 4;
 
-struct Scene {
-    upstream: Upstream,
-    gate: Gate,
-    token: String,
+pub struct Scene {
+    pub upstream: Upstream,
+    pub gate: Gate,
+    pub token: String,
 }
 
 impl Scene {
-    async fn new(folder: &std::path::Path) -> Self {
+    pub async fn new(folder: &std::path::Path) -> Self {
         let upstream = Upstream::start().await;
         let gate = Gate::start(folder, upstream.addr, "");
         let token = mint("1000");
@@ -35,14 +35,14 @@ impl Scene {
         }
     }
 
-    fn load(&self) -> Load {
+    pub fn load(&self) -> Load {
         let mut credentials = vec![self.token.clone(); CAPPED];
         credentials.extend(vec![KEY.to_owned(); UNCAPPED]);
         Load::start(self.gate.addr, credentials, 20, 7)
     }
 
     /// One capped call after the other until one goes well; how long that took.
-    async fn recovered(&self) -> Duration {
+    pub async fn recovered(&self) -> Duration {
         let began = Instant::now();
         loop {
             let load = Load::start(self.gate.addr, vec![self.token.clone()], 20, 3);
@@ -78,7 +78,7 @@ impl Scene {
 }
 
 /// Callers without a limit notice nothing; those with one are refused within `soon`, as far as they are.
-fn assert_refused_in_time(calls: &[Call], soon: Duration) {
+pub fn assert_refused_in_time(calls: &[Call], soon: Duration) {
     for call in calls {
         let refused = call.code.as_deref() == Some("ledger_unavailable");
         if call.caller >= CAPPED {
@@ -92,7 +92,7 @@ fn assert_refused_in_time(calls: &[Call], soon: Duration) {
     }
 }
 
-fn refused(calls: &[Call]) -> usize {
+pub fn refused(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.status == Some(503)).count()
 }
 

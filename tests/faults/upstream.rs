@@ -43,6 +43,11 @@ impl Upstream {
         }
     }
 
+    /// Whether a call is open there.
+    pub fn is_busy(&self) -> bool {
+        self.simulator.requests()["open"] != 0
+    }
+
     /// How many calls for a model have come.
     pub fn calls(&self) -> u64 {
         let requests = self.simulator.requests();
