@@ -3,6 +3,7 @@
 //! Label values come from enums and configuration only. A model that nothing knows is `other`, and a metric that
 //! has reached its bound of series counts everything further under `other` too, so that no client can grow it.
 
+mod jobs;
 mod labels;
 mod register;
 mod series;
@@ -18,6 +19,7 @@ use prometheus::{
 };
 
 use crate::types::{AccountId, Money};
+use jobs::DELIVERY_BUCKETS;
 pub use labels::{CallLabels, Direction, KnownModels, ModelLabel, Outcome, SpendLabels, Stage};
 use register::{OfStages, metrics};
 use series::Series;
@@ -130,6 +132,21 @@ metrics! {
     /// What was asked of the ledger and failed, since it could not be used.
     ledger_errors: IntCounter =
         "tidegate_ledger_errors_total", [];
+    /// Jobs, by state.
+    jobs: IntGaugeVec =
+        "tidegate_jobs", ["state"];
+    /// The age of the oldest job in a state.
+    job_ages: IntGaugeVec =
+        "tidegate_job_oldest_age_seconds", ["state"];
+    /// Attempts at calls of jobs (run) and at deliveries of their results (deliver), by what came of them.
+    job_attempts: IntCounterVec =
+        "tidegate_job_attempts_total", ["phase", "outcome"];
+    /// Time of an attempt at a delivery.
+    deliveries: Histogram =
+        "tidegate_webhook_delivery_seconds", [], DELIVERY_BUCKETS;
+    /// Attempts that sent nothing, since an address of the receiver is not allowed, by what the address is.
+    webhooks_blocked: IntCounterVec =
+        "tidegate_webhook_blocked_total", ["reason"];
 }
 
 impl Metrics {

@@ -15,8 +15,8 @@ use super::banner::Banner;
 use super::credentials::Credentials;
 use crate::app::{App, Signals, Source};
 use crate::config::{
-    Account, AccountKey, Admin, Budget, Config, Env, FileOrText, Limits, Models, Prices, ProcessEnv,
-    ScopedJwt, Server, Store, Upstream,
+    Account, AccountKey, Admin, Budget, Config, Env, FileOrText, Limits, Models, Network, Prices, ProcessEnv,
+    ScopedJwt, Server, Store, Upstream, Webhooks,
 };
 use crate::simulate::{Knobs, Simulator};
 use crate::types::{AccountId, KeyName, SystemClock};
@@ -29,6 +29,8 @@ const KEY_NAME: &str = "auto";
 const DEEPINFRA: &str = "https://api.deepinfra.com";
 /// The variable with that key.
 const DEEPINFRA_KEY: &str = "DEEPINFRA_API_KEY";
+/// This machine.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// The gateway's key of the simulated upstream; it opens nothing else.
 const SIMULATED_KEY: &str = "simulated";
 
@@ -130,6 +132,12 @@ fn config(arguments: &DevArgs, credentials: &Credentials, upstream: Upstream) ->
             path: arguments.data.join("tidegate.db"),
             master_keys: vec![FileOrText::File(arguments.data.join("master.key"))],
         },
+        // Receivers on this machine are what one tries a webhook with.
+        webhooks: Webhooks {
+            allow_http: true,
+            allow_networks: LOOPBACK.into_iter().filter_map(Network::parse).collect(),
+            ..Webhooks::default()
+        },
         accounts: account.into_iter().collect(),
     }
 }
@@ -218,5 +226,11 @@ mod tests {
             credentials.key.expose_secret()
         );
         assert_eq!(config.server.listen, arguments.listen);
+        let webhooks = config.webhooks;
+        assert!(webhooks.allow_http);
+        for address in ["127.0.0.1", "::1"] {
+            let address = address.parse().unwrap();
+            assert!(webhooks.allow_networks.iter().any(|network| network.has(address)));
+        }
     }
 }

@@ -11,6 +11,7 @@ mod format;
 mod limits;
 mod mistake;
 mod money;
+mod network;
 mod node;
 mod pem;
 mod reader;
@@ -20,6 +21,7 @@ mod sections;
 mod settings;
 mod store;
 mod unbuilt;
+mod webhooks;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -30,11 +32,13 @@ pub use files::Files;
 pub use format::duration;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use money::{Budget, BudgetLimit, PriceFile, PriceSource, Prices, Unpriced, Window};
+pub use network::Network;
 pub use secret::secret;
 pub use settings::{
     Account, AccountKey, Admin, Config, Cors, FileOrText, LimitOverride, Limits, Models, Protocol, ScopedJwt,
     Server, Store, Tls, Upstream, UpstreamRoute,
 };
+pub use webhooks::Webhooks;
 
 use reader::Section;
 use reading::Reading;
@@ -89,6 +93,7 @@ impl Config {
                 "store.master_key",
                 self.store.master_keys == new.store.master_keys,
             ),
+            ("webhooks.workers", self.webhooks.workers == new.webhooks.workers),
         ];
         let mistakes: Vec<Mistake> = keys
             .into_iter()

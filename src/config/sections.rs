@@ -17,6 +17,7 @@ use super::settings::{
     Admin, Config, Cors, FileOrText, Models, Protocol, Server, Tls, Upstream, UpstreamRoute,
 };
 use super::store;
+use super::webhooks;
 use crate::types::{ModelName, ModelPattern};
 
 /// The upstream where none is named.
@@ -56,6 +57,7 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
         .unwrap_or_default();
     let store = root.section("store").map(store::read);
     let store = store.unwrap_or_else(|| store::default(&root));
+    let webhooks = root.section("webhooks").map(webhooks::read).unwrap_or_default();
     let accounts = accounts::read(root.sections("account"));
     root.finish();
     Config {
@@ -68,6 +70,7 @@ pub(super) fn read(mut root: Section<'_>) -> Config {
         models,
         scoped_jwt,
         store,
+        webhooks,
         accounts,
     }
 }

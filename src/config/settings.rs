@@ -9,6 +9,7 @@ use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::money::{Budget, Prices};
+use super::webhooks::Webhooks;
 use crate::types::{AccountId, KeyName, ModelName, ModelPattern};
 
 const KIB: u64 = 1024;
@@ -36,6 +37,8 @@ pub struct Config {
     pub scoped_jwt: ScopedJwt,
     /// Where lasts what must last.
     pub store: Store,
+    /// How results of jobs are delivered.
+    pub webhooks: Webhooks,
     /// The customers and their keys.
     pub accounts: Vec<Account>,
 }

@@ -133,6 +133,14 @@ fn every_built_key_reaches_its_setting() {
         max_output_tokens = 27
         [models.alias]
         "old/model" = "new/model"
+        [webhooks]
+        workers = 28
+        timeout = "29s"
+        schedule = ["30s", "31m"]
+        allow_http = true
+        allow_networks = ["10.0.0.0/8", "fd00::/8"]
+        max_queued_per_account = 32
+        result_retention = "33h"
         [[account]]
         id = "di:1"
         name = "Acme"
@@ -167,12 +175,6 @@ fn what_a_later_version_has_is_checked_before_it_is_refused() {
             "on_outage = \"panic\"",
             "limits.shared.on_outage",
         ),
-        ("[webhooks]", "schedule = [\"5s\", \"5\"]", "webhooks.schedule[1]"),
-        (
-            "[webhooks]",
-            "allow_networks = [\"10.0.0.0/33\"]",
-            "webhooks.allow_networks[0]",
-        ),
         ("[store]", "master_key = 1", "store.master_key"),
         ("[console]", "odic = 1", "console.odic"),
     ] {
@@ -182,6 +184,16 @@ fn what_a_later_version_has_is_checked_before_it_is_refused() {
         });
         assert!(own, "{section} {line}: {found:#?}");
     }
+}
+
+#[test]
+fn of_webhooks_only_the_workers_take_a_restart() {
+    let of = |lines: &str| parse(&format!("{ACCOUNT}[webhooks]\n{lines}\n")).unwrap();
+    let old = of("");
+    let new = of("timeout = \"1s\"\nschedule = []\nallow_http = true\nallow_networks = [\"::1/128\"]");
+    assert!(old.check_change(&new).is_ok());
+    let refused = old.check_change(&of("workers = 65")).unwrap_err();
+    assert!(refused.to_string().starts_with("webhooks.workers: "), "{refused}");
 }
 
 #[test]
@@ -290,9 +302,9 @@ fn an_override_that_can_not_be_is_named_with_its_variable() {
             "models.alias.\"a\" (from TIDEGATE__MODELS__ALIAS__A): can't be overridden",
         ),
         (
-            "TIDEGATE__WEBHOOKS__WORKERS",
-            "7",
-            "webhooks.workers (from TIDEGATE__WEBHOOKS__WORKERS): jobs and webhooks are not in this version",
+            "TIDEGATE__TELEMETRY__OTLP_ENDPOINT",
+            "http://a",
+            "telemetry.otlp_endpoint (from TIDEGATE__TELEMETRY__OTLP_ENDPOINT): traces are not in this version",
         ),
         ("TIDEGATE__", "x", "the file (from TIDEGATE__): names no key"),
     ] {

@@ -1,16 +1,9 @@
 //! Keys whose feature this version does not have: they are checked like all others and then refused, never
 //! ignored. A version that has the feature takes the rows out of the table and reads the keys.
 
-use std::net::IpAddr;
-
-use super::format::duration;
 use super::reader::Section;
 
-/// The greatest whole number that a key of a later version takes.
-const MAX_INTEGER: usize = 1_000_000_000;
-
 const SHARED_LIMITS: &str = "limits over a fleet";
-const WEBHOOKS: &str = "jobs and webhooks";
 const TRACES: &str = "traces";
 const SIGN_INS: &str = "sign-ins with OpenID Connect";
 
@@ -19,11 +12,6 @@ const SIGN_INS: &str = "sign-ins with OpenID Connect";
 enum Kind {
     Text,
     Texts,
-    Boolean,
-    Integer,
-    Duration,
-    Durations,
-    Networks,
     Choice(&'static [&'static str]),
 }
 
@@ -70,23 +58,6 @@ const UNBUILT: &[Row] = &[
         r#""local""#,
         SHARED_LIMITS,
     ),
-    row("webhooks.workers", Kind::Integer, "64", WEBHOOKS),
-    row("webhooks.timeout", Kind::Duration, r#""15s""#, WEBHOOKS),
-    row(
-        "webhooks.schedule",
-        Kind::Durations,
-        r#"["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]"#,
-        WEBHOOKS,
-    ),
-    row("webhooks.allow_http", Kind::Boolean, "false", WEBHOOKS),
-    row("webhooks.allow_networks", Kind::Networks, "[]", WEBHOOKS),
-    row(
-        "webhooks.max_queued_per_account",
-        Kind::Integer,
-        "100000",
-        WEBHOOKS,
-    ),
-    row("webhooks.result_retention", Kind::Duration, r#""24h""#, WEBHOOKS),
     row("console.oidc.issuer", Kind::Text, "", SIGN_INS),
     row("console.oidc.client_id", Kind::Text, "", SIGN_INS),
     row("console.oidc.client_secret", Kind::Text, "", SIGN_INS),
@@ -171,43 +142,9 @@ fn check(section: &mut Section<'_>, name: &str, kind: Kind) {
     match kind {
         Kind::Text => drop(section.literal(name)),
         Kind::Texts => drop(section.texts(name)),
-        Kind::Boolean => drop(section.boolean(name)),
-        Kind::Integer => drop(section.integer(name, 0..=MAX_INTEGER)),
-        Kind::Duration => drop(section.duration(name)),
-        Kind::Durations => {
-            let expected = "expected a duration, such as `10s`";
-            check_each(section, name, expected, |text| duration(text).is_some());
-        }
-        Kind::Networks => check_each(
-            section,
-            name,
-            "expected a network, such as `10.0.0.0/8`",
-            is_network,
-        ),
         Kind::Choice(choices) => {
             let expected = format!("one of `{}`", choices.join("`, `"));
             section.parsed(name, &expected, |text| choices.contains(&text).then_some(()));
         }
     }
-}
-
-fn check_each(section: &mut Section<'_>, name: &str, expected: &str, is_valid: impl Fn(&str) -> bool) {
-    for (key, text) in section.texts(name).unwrap_or_default() {
-        if !is_valid(&text) {
-            section.reading.mistake(key, expected);
-        }
-    }
-}
-
-/// Whether the text is a CIDR: an address, a slash and the length of its prefix.
-fn is_network(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else {
-        return false;
-    };
-    let longest = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|length| length <= longest)
 }

@@ -6,11 +6,15 @@
 //! over can't change the job any more.
 
 mod job;
+mod receiver;
+mod schedule;
 mod store;
 
 pub use job::{
     Attempt, Content, Death, Job, JobId, JobState, Lane, Lease, NewJob, Once, Part, Phase, Stash, View,
 };
+pub use receiver::{BadReceiver, Blocked, Host, Policy, Receiver};
+pub use schedule::{Next, next_delivery, next_run};
 pub use store::{
     Again, Census, Claim, Claimed, Claims, Denied, Filter, PutError, PutJob, Queue, QueueError, Ran, Secrets,
     Settled, StateCount, Task, Waiting,

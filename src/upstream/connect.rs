@@ -56,11 +56,11 @@ pub(super) fn authorities(pem: &FileOrText) -> Result<Vec<u8>, ConnectError> {
     }
 }
 
-/// The TLS settings that all upstreams share: the system's authorities and `extra` ones in PEM.
+/// The TLS settings of connections to others: the system's authorities and `extra` ones in PEM.
 ///
 /// # Errors
 /// The authorities can't be loaded.
-pub(super) fn tls_config(extra: Option<&[u8]>) -> Result<ClientConfig, ConnectError> {
+pub fn tls_config(extra: Option<&[u8]>) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = extra.map(|pem| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>());
     let roots = roots.transpose().map_err(ConnectError::Ca)?.unwrap_or_default();

@@ -23,8 +23,8 @@ use crate::metrics::Metrics;
 use crate::types::{ModelName, ModelPattern};
 
 pub use catalogue::watch_catalogues;
-pub use connect::ConnectError;
 use connect::Connector;
+pub use connect::{ConnectError, tls_config};
 use pool::Pool;
 pub use pool::Sent;
 pub use price_list::{expect_price_lists, watch_price_lists};

@@ -31,3 +31,4 @@ mod support;
 mod tls;
 mod upstreams;
 mod usage;
+mod webhooks;

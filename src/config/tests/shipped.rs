@@ -48,6 +48,7 @@ fn the_reference_has_every_default_and_no_other_value() {
     assert_eq!(format!("{:?}", config.models), format!("{:?}", Models::default()));
     assert_eq!(config.budget, Budget::default());
     assert_eq!(config.prices, Prices::default());
+    assert_eq!(config.webhooks, Webhooks::default());
     assert!(!config.accounts[0].management);
 }
 
