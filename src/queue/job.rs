@@ -228,20 +228,47 @@ pub enum Part {
     Result,
 }
 
+impl Part {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Result => "result",
+        }
+    }
+}
+
 /// A content in a file, which falls with it until a job keeps it.
 pub struct Stash {
     /// Its length in the clear, in bytes.
     pub len: u64,
+    /// The store's name of it.
+    name: Arc<str>,
     discard: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Stash {
     /// A content of `len` bytes; `discard` removes it, without waiting.
     pub fn new(len: u64, discard: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self::named("", len, discard)
+    }
+
+    /// The content of `len` bytes that the store calls `name`; `discard` removes it, without waiting.
+    pub fn named(
+        name: impl Into<Arc<str>>,
+        len: u64,
+        discard: impl FnOnce() + Send + Sync + 'static,
+    ) -> Self {
         Self {
             len,
+            name: name.into(),
             discard: Some(Box::new(discard)),
         }
+    }
+
+    /// The store's name of it, which tells it from others of the same job.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// A job has it: it stays.

@@ -40,8 +40,8 @@ pub trait Queue: Send + Sync + Debug {
         len: u64,
     ) -> BoxFuture<'_, Result<Stash, QueueError>>;
 
-    /// Leases work that is due: of each lane that is not busy one job, the oldest, in the order of the lanes after
-    /// `claim.after`, round and round until there are `claim.most`.
+    /// Leases work that is due: of each lane that is not busy one job, the one that is due first, in the order of the lanes
+    /// after `claim.after`, round and round until there are `claim.most`. A claim looks at some thousand lanes at most.
     ///
     /// # Errors
     /// It can't be read or written.
@@ -53,14 +53,23 @@ pub trait Queue: Send + Sync + Debug {
     /// It can't be written.
     fn renew(&self, leases: Vec<Lease>, until: Duration) -> BoxFuture<'_, Result<Vec<Lease>, QueueError>>;
 
-    /// Frees the leases of other owners than `owner` that have run out by `expired`, or all of them where it is `None`: nobody
-    /// works on these jobs. One that was freed so three times is dead. Gives how many were freed.
+    /// Frees leases of jobs that nobody works on: with `expired` those that have run out by then, whosever they are (also one
+    /// of a claim whose answer nobody took); without it, at the start, all of other owners than `owner`. One that was freed
+    /// so three times is dead, and what is held for it goes back. Gives how many were freed.
+    ///
+    /// Where the clock was put back, as `now` tells, what waits is due in about its gap at the latest.
     ///
     /// # Errors
     /// It can't be written.
-    fn take_over(&self, owner: CallId, expired: Option<Duration>) -> BoxFuture<'_, Result<u64, QueueError>>;
+    fn take_over(
+        &self,
+        owner: CallId,
+        expired: Option<Duration>,
+        now: Duration,
+    ) -> BoxFuture<'_, Result<u64, QueueError>>;
 
-    /// The job waits for its next attempt until `again.due`, which is about `again.gap` away.
+    /// The job waits for its next attempt until `again.due`, which is about `again.gap` away. Where it can't, since there is
+    /// no money for it ([`Settled::Broke`]), it is charged and nothing else: the attempt is not written down yet.
     ///
     /// # Errors
     /// It can't be written.
@@ -96,20 +105,21 @@ pub trait Queue: Send + Sync + Debug {
     /// It can't be read.
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<View>, QueueError>>;
 
-    /// Makes a dead job due at `now`, with a new schedule: its delivery if it has a result, else its call; gives its state
-    /// then.
+    /// Makes a dead job due at `now`, with a new schedule: its delivery if it has a result, else its call, under a new name
+    /// and with as much held as before; gives its state then.
     ///
     /// # Errors
-    /// There is no such job, it is not dead, what it needs is deleted, or it can't be written.
+    /// There is no such job, it is not dead, what it needs is deleted, there is no money for it, or it can't be written.
     fn redeliver(&self, job: JobId, now: Duration) -> BoxFuture<'_, Result<JobState, Denied>>;
 
-    /// Ends a job that waits; what is held for it goes back. One that is worked on loses its lease and is not delivered.
+    /// Ends a job. One that is worked on loses its lease and is not delivered. What is held for it goes back; if it was
+    /// running, its call may have cost something: then what is held is spent.
     ///
     /// # Errors
     /// There is no such job, it has ended, or it can't be written.
     fn cancel(&self, job: JobId, now: Duration) -> BoxFuture<'_, Result<(), Denied>>;
 
-    /// How many jobs there are in each state, and since when the oldest of each has been there.
+    /// How many jobs there are in each state, and when the oldest of those that have not ended was accepted.
     ///
     /// # Errors
     /// It can't be read.
@@ -143,6 +153,13 @@ pub trait Queue: Send + Sync + Debug {
         secret: SecretString,
         until: Duration,
     ) -> BoxFuture<'_, Result<(), QueueError>>;
+
+    /// Seals anew, with the master key of now, some of what an older one sealed; gives how much that was. At 0 nothing needs
+    /// an older one any more.
+    ///
+    /// # Errors
+    /// It can't be read or written; to be tried again later.
+    fn reseal(&self) -> BoxFuture<'_, Result<u64, QueueError>>;
 }
 
 /// A new job, and the money to hold for it where a limit holds for its caller.
@@ -213,9 +230,10 @@ pub struct Claim {
 pub struct Claims {
     /// The work.
     pub claimed: Vec<Claimed>,
-    /// The last lane that gave some.
+    /// The last lane that was looked at: the next claim goes on after it.
     pub last: Option<Lane>,
-    /// When there will be work in a lane that is not busy, if none of those was due any more.
+    /// When what is left in lanes that are not busy is due first; none where nothing is. Where some may be due at once, as
+    /// after a claim that was full or has not looked at every lane, that is not after `now`.
     pub next_due: Option<Duration>,
 }
 
@@ -317,6 +335,9 @@ pub enum Denied {
     /// Its content is deleted.
     #[error("what the job needs is deleted")]
     Deleted,
+    /// There is no room to hold as much for it as before.
+    #[error("there is no money for the job")]
+    Broke,
     /// The queue can't be used.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -329,7 +350,7 @@ pub struct StateCount {
     pub state: JobState,
     /// How many.
     pub jobs: u64,
-    /// When the oldest was accepted, wall time.
+    /// When the oldest was accepted, wall time. Of those that have ended nobody looks.
     pub oldest: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Where everything lies that must last: SQLite, with secrets sealed by a master key.
+//! Where everything lies that must last: SQLite and files beside it, with secrets and contents sealed by a master key.
 //!
 //! The rest of the program knows the traits only, such as [`KeyStore`](crate::token::KeyStore); [`app`](crate::app)
 //! picks what stands behind them.
@@ -7,6 +7,7 @@ mod folder;
 mod master_key;
 mod seal;
 mod sqlite;
+mod stash;
 
 pub use master_key::{MasterKeyFileError, master_key_file};
 pub use seal::{MasterKeyError, MasterKeys};

@@ -19,6 +19,9 @@ const ID_LEN: usize = 8;
 const HEADER_LEN: usize = 1 + ID_LEN;
 const TAG_LEN: usize = 16;
 
+/// How much longer what is sealed is, in bytes.
+pub(super) const OVERHEAD: usize = HEADER_LEN + NONCE_LEN + TAG_LEN;
+
 /// The version of the form above.
 const VERSION: u8 = 1;
 
@@ -111,6 +114,12 @@ impl MasterKeys {
     /// What everything sealed from now on begins with.
     pub(super) fn header(&self) -> &Header {
         &self.first.header
+    }
+
+    /// Whether what begins so was sealed with one of the keys.
+    pub(super) fn knows(&self, header: &[u8]) -> bool {
+        let mut keys = std::iter::once(&self.first).chain(&self.rest);
+        keys.any(|key| key.header == header)
     }
 
     /// Seals `secret` with the first key, for `place` only.

@@ -3,16 +3,20 @@
 mod keys;
 mod ledger;
 mod open;
+mod queue;
 mod rotation;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::mpsc::sync_channel;
 
 use futures_util::future::BoxFuture;
 
-use self::writer::{Fault, Writer};
+use self::writer::{Fault, StartError, Writer};
 use super::seal::MasterKeys;
+use super::stash::Stashes;
 use crate::metrics::Metrics;
 use crate::token::{Change, Kept, KeyStore, KeyStoreError};
 
@@ -27,6 +31,9 @@ pub struct Sqlite {
     master: Arc<MasterKeys>,
     metrics: Arc<Metrics>,
     path: PathBuf,
+    stashes: Stashes,
+    /// The latest time that was told: an earlier one tells that the clock was put back. Milliseconds.
+    latest: AtomicI64,
 }
 
 impl Sqlite {
@@ -42,13 +49,22 @@ impl Sqlite {
     pub fn open(path: &Path, master: MasterKeys, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let master = Arc::new(master);
         let (to_open, keys) = (path.to_owned(), Arc::clone(&master));
-        let writer = Writer::start(Arc::clone(&metrics), move || open::open(&to_open, &keys))?;
+        let (tell, told) = sync_channel(1);
+        let writer = Writer::start(Arc::clone(&metrics), move || {
+            let (opened, stashes) = open::open(&to_open, &keys)?;
+            // Nobody else waits for it.
+            tell.send(stashes).unwrap_or_default();
+            Ok::<_, OpenError>(opened)
+        })?;
+        let stashes = told.recv().map_err(|_gone| StartError::Panicked)?;
         let path = path.to_owned();
         Ok(Self {
             writer,
             master,
             metrics,
             path,
+            stashes,
+            latest: AtomicI64::new(0),
         })
     }
 

@@ -3,6 +3,7 @@
 mod crash;
 mod ledger;
 mod many;
+mod queue;
 
 use std::path::Path;
 use std::sync::Arc;

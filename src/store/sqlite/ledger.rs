@@ -18,6 +18,9 @@ use crate::spend::{
 use crate::types::{CallId, Money};
 
 pub(super) use book::Book;
+pub(super) use close::{charge_held, close};
+pub(super) use hold::{hold, hold_again};
+pub(super) use report::open as open_reader;
 
 /// How many rows one transaction of [`Ledger::forget`] deletes: calls wait for it.
 const FORGET_AT_ONCE: usize = 1000;
@@ -86,11 +89,11 @@ impl Sqlite {
 }
 
 /// An amount in a column; the tables allow none below zero.
-fn money(nanos: i64) -> Result<Money, Fault> {
+pub(super) fn money(nanos: i64) -> Result<Money, Fault> {
     Money::from_nanos(nanos).ok_or_else(|| damaged("an amount"))
 }
 
-fn damaged(what: &str) -> Fault {
+pub(super) fn damaged(what: &str) -> Fault {
     Fault::Damaged(what.to_owned())
 }
 

@@ -3,21 +3,24 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use refinery_core::error::Kind;
 use refinery_core::{Migration, Runner};
 use rusqlite::{Connection, OpenFlags};
 
-use super::rotation;
 use super::writer::{Fault, Opened, StartError, is_damage};
+use super::{queue, rotation};
 use crate::store::folder;
 use crate::store::seal::MasterKeys;
+use crate::store::stash::Stashes;
 
 /// The tables, one file for each version. One that was ever released does not change any more.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__keys", include_str!("V1__keys.sql")),
     ("V2__ledger", include_str!("V2__ledger.sql")),
+    ("V3__jobs", include_str!("V3__jobs.sql")),
 ];
 
 /// The oldest SQLite that does not damage a WAL file that two connections reset at once: 3.51.3.
@@ -45,7 +48,7 @@ const SETTINGS: &str = "
 ";
 
 /// How many prepared statements a connection keeps: more than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// Why the store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +127,15 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        let what = match fault {
+            Fault::Damaged(what) | Fault::Unavailable(what) | Fault::InDoubt(what) => what,
+        };
+        Self::Damaged { what }
+    }
+}
+
 impl From<StartError> for OpenError {
     fn from(error: StartError) -> Self {
         match error {
@@ -149,8 +161,8 @@ impl From<refinery_core::Error> for OpenError {
     }
 }
 
-/// Opens the file at `path`, or makes it.
-pub(super) fn open(path: &Path, master: &MasterKeys) -> Result<Opened, OpenError> {
+/// Opens the file at `path`, or makes it; and the folder of the files beside it, in which none is left that is of no job.
+pub(super) fn open(path: &Path, master: &Arc<MasterKeys>) -> Result<(Opened, Stashes), OpenError> {
     if rusqlite::version_number() < MIN_SQLITE {
         let found = rusqlite::version();
         return Err(OpenError::OldSqlite { found });
@@ -171,16 +183,19 @@ pub(super) fn open(path: &Path, master: &MasterKeys) -> Result<Opened, OpenError
     settle(&connection)?;
     migrate(&mut connection)?;
     rotation::unlock(&mut connection, master)?;
+    let stashes = Stashes::open(&path, Arc::clone(master)).map_err(unusable)?;
+    queue::sweep_at_start(&connection, &stashes)?;
     let reopen = move || {
         let connection = connect(&path)?;
         settle(&connection)?;
         Ok::<_, OpenError>(connection)
     };
-    Ok(Opened {
+    let opened = Opened {
         connection,
         lock,
         reopen: Box::new(move || reopen().map_err(|error| Fault::Unavailable(error.to_string()))),
-    })
+    };
+    Ok((opened, stashes))
 }
 
 /// Keeps other processes out. The system lifts the lock when this one ends, however it ends.

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::keys;
 use super::open::OpenError;
+use super::{keys, queue};
 use crate::store::seal::{MasterKeys, Place, SealError};
 
 const SENTINEL: Place<'static> = Place {
@@ -32,6 +32,10 @@ pub(super) fn unlock(connection: &mut Connection, master: &MasterKeys) -> Result
         None if keys::any(&transaction)? => return Err(damaged("the row that tells the master key is gone")),
         None => put_sentinel(&transaction, master)?,
     }
+    // What jobs have is sealed anew later, while the work goes on; so it may need an older key still.
+    if !queue::all_known(&transaction, master)? {
+        return Err(OpenError::WrongMasterKey);
+    }
     let renewed = seal_anew(&transaction, master)?;
     transaction.commit()?;
     if renewed > 0 {
@@ -39,7 +43,7 @@ pub(super) fn unlock(connection: &mut Connection, master: &MasterKeys) -> Result
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         tracing::info!(
             keys = renewed,
-            "sealed anew with the first master key; the others can go"
+            "sealed anew with the first master key; the others can go when that is said of the jobs too"
         );
     }
     Ok(())

@@ -29,6 +29,8 @@ const LEFT_OPEN: &str = "
     SELECT call, at, amount, account, key, token, model FROM holds
     WHERE (owner <> ?1 OR at < ?2) AND owner <> ?3 ORDER BY call";
 
+const LEFT: &str = "SELECT call, at, amount, account, key, token, model FROM holds WHERE call = ?1";
+
 /// A hold that has just gone.
 struct Ended {
     amount: Money,
@@ -37,7 +39,10 @@ struct Ended {
 }
 
 /// Ends calls.
-pub(super) fn close(base: &mut Base, settlements: &[Settlement]) -> Result<Vec<Closed>, Fault> {
+pub(in crate::store::sqlite) fn close(
+    base: &mut Base,
+    settlements: &[Settlement],
+) -> Result<Vec<Closed>, Fault> {
     settlements
         .iter()
         .map(|settlement| match settlement {
@@ -88,24 +93,39 @@ struct LeftOpen {
 pub(super) fn recover(base: &mut Base, owner: CallId, expired: Duration) -> Result<Vec<Recovered>, Fault> {
     let mut all = Vec::new();
     for hold in left_open(&base.connection, owner, expired)? {
-        let mut put = base.connection.prepare_cached(PUT_KILLED)?;
-        let is_new = put.execute([hold.call.as_bytes()])? == 1;
-        drop(put);
-        let ended = drop_hold(&base.connection, hold.call)?;
-        let recovered = hold.recovered;
-        let expense = Expense {
-            at: hold.at,
-            account: &recovered.account,
-            key: &recovered.key,
-            token: hold.token.as_ref(),
-            cost: if is_new { recovered.amount } else { Money::ZERO },
-        };
-        spend(base, &expense, ended.as_ref())?;
-        if is_new {
-            all.push(recovered);
-        }
+        all.extend(charge_left(base, hold)?);
     }
     Ok(all)
+}
+
+/// Charges what is held for a call that nobody will end. One without a hold is left as it is.
+pub(in crate::store::sqlite) fn charge_held(base: &mut Base, call: CallId) -> Result<(), Fault> {
+    let mut select = base.connection.prepare_cached(LEFT)?;
+    let mut rows = select.query([call.as_bytes()])?;
+    let left = rows.next()?.map(LeftOpen::read).transpose()?;
+    drop(rows);
+    drop(select);
+    if let Some(left) = left {
+        charge_left(base, left)?;
+    }
+    Ok(())
+}
+
+fn charge_left(base: &mut Base, left: LeftOpen) -> Result<Option<Recovered>, Fault> {
+    let mut put = base.connection.prepare_cached(PUT_KILLED)?;
+    let is_new = put.execute([left.call.as_bytes()])? == 1;
+    drop(put);
+    let ended = drop_hold(&base.connection, left.call)?;
+    let recovered = left.recovered;
+    let expense = Expense {
+        at: left.at,
+        account: &recovered.account,
+        key: &recovered.key,
+        token: left.token.as_ref(),
+        cost: if is_new { recovered.amount } else { Money::ZERO },
+    };
+    spend(base, &expense, ended.as_ref())?;
+    Ok(is_new.then_some(recovered))
 }
 
 fn left_open(connection: &Connection, owner: CallId, expired: Duration) -> Result<Vec<LeftOpen>, Fault> {
@@ -160,7 +180,7 @@ fn drop_hold(connection: &Connection, call: CallId) -> Result<Option<Ended>, Fau
     Ok(Some(ended))
 }
 
-fn purses_of(blob: &[u8]) -> Result<Vec<(i64, Money)>, Fault> {
+pub(super) fn purses_of(blob: &[u8]) -> Result<Vec<(i64, Money)>, Fault> {
     let (pairs, []) = blob.as_chunks::<8>() else {
         return Err(damaged("the purses of a hold"));
     };

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, ToSql};
 
 use super::book::Name;
+use super::close::purses_of;
 use crate::spend::{Balance, Denial, Held, HoldError, HoldOrder, Purse};
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::writer::{Base, Fault};
@@ -78,7 +79,10 @@ pub(super) fn balance(base: &mut Base, purse: &Purse) -> Result<Balance, Fault> 
 }
 
 /// Makes a hold.
-pub(super) fn hold(base: &mut Base, order: &HoldOrder) -> Result<Result<Held, HoldError>, Fault> {
+pub(in crate::store::sqlite) fn hold(
+    base: &mut Base,
+    order: &HoldOrder,
+) -> Result<Result<Held, HoldError>, Fault> {
     let payers = payers(base, &order.purses)?;
     let is_spent = |payer: &&Payer<'_>| payer.unspent() < order.least || payer.unspent() == Money::ZERO;
     if let Some(payer) = payers.iter().find(is_spent) {
@@ -107,6 +111,32 @@ pub(super) fn hold(base: &mut Base, order: &HoldOrder) -> Result<Result<Held, Ho
         amount,
         left: left.saturating_sub(amount),
     }))
+}
+
+/// Takes `amount` out of the rooms of the purses of an earlier hold, whose row is the caller's to write, or nothing where
+/// one of them has less. Returns whether it was taken.
+pub(in crate::store::sqlite) fn hold_again(
+    base: &mut Base,
+    purses: &[u8],
+    amount: Money,
+) -> Result<bool, Fault> {
+    let Base { connection, book } = base;
+    let mut payers = Vec::new();
+    for (id, limit) in purses_of(purses)? {
+        // A purse that is gone was of a time long over.
+        let Some(balance) = book.balance(connection, id)? else {
+            continue;
+        };
+        let unspent = limit.saturating_sub(balance.spent);
+        if unspent == Money::ZERO || unspent.saturating_sub(balance.held) < amount {
+            return Ok(false);
+        }
+        payers.push(id);
+    }
+    for id in payers {
+        book.change(id, |balance| balance.held = balance.held.saturating_add(amount));
+    }
+    Ok(true)
 }
 
 /// The purses of an order, each once, with the smallest limit that stands beside it.

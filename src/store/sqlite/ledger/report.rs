@@ -65,7 +65,8 @@ pub(super) async fn run(path: PathBuf, report: Report) -> Result<Vec<ReportRow>,
     })?
 }
 
-fn open(path: &Path) -> Result<Connection, LedgerError> {
+/// Connects beside the writer, to read.
+pub(in crate::store::sqlite) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(MAX_TIME)?;

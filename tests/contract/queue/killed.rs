@@ -1,0 +1,161 @@
+//! A process that is killed while it puts and finishes jobs: what it was told is done is done, the rest is done later.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tidegate::queue::Part;
+
+use super::*;
+
+/// Where the child finds its queue; without it the child's half of the test does nothing.
+const QUEUE: &str = "TIDEGATE_TEST_KILLED_QUEUE";
+
+/// How often to kill, where it is not to be as often as a quick test needs.
+const ROUNDS: &str = "TIDEGATE_TEST_ROUNDS";
+
+#[test]
+fn no_job_that_was_acknowledged_is_lost_in_a_kill_and_none_that_is_done_comes_back() {
+    let rounds: usize = env::var(ROUNDS).map_or(8, |rounds| rounds.parse().unwrap());
+    let home = Home::new();
+    // How far each job is known to be.
+    let mut told: BTreeMap<String, JobState> = BTreeMap::new();
+    for round in 0..rounds {
+        // Some die with the first answers, most under way.
+        let answers = 1 + round * 37 % 150;
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "queue::killed::the_process_that_is_killed",
+                "--nocapture",
+            ])
+            .env(QUEUE, home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let (mut heard, mut line) = (0, String::new());
+        while lines.read_line(&mut line).unwrap() > 0 {
+            // A line that the kill cut off tells nothing.
+            if let Some(line) = line.strip_suffix('\n') {
+                heard += usize::from(take(line, &mut told));
+            }
+            if heard == answers {
+                child.kill().unwrap();
+            }
+            line.clear();
+        }
+        assert!(!child.wait().unwrap().success(), "the child ended by itself");
+        assert!(heard >= answers, "{heard} answers");
+        assert_kept(&home, &told);
+    }
+}
+
+/// Whether the line is an answer.
+fn take(line: &str, told: &mut BTreeMap<String, JobState>) -> bool {
+    let Some((what, id)) = line.split_once(' ') else {
+        return false;
+    };
+    // The test runner says that it is `running` a test.
+    let (Some(state), Some(_)) = (JobState::parse(what), JobId::parse(id)) else {
+        return false;
+    };
+    told.insert(id.to_owned(), state);
+    true
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn assert_kept(home: &Home, told: &BTreeMap<String, JobState>) {
+    let queue = home.open();
+    queue.take_over(owner(0), None, NOW).await.unwrap();
+    let mut with_file = 0;
+    for (id, known) in told {
+        let found = state(&queue, &JobId::parse(id).unwrap()).await;
+        // A kill may come between what is done and what is said of it.
+        let fits = match known {
+            JobState::Queued => found != JobState::Running,
+            JobState::Delivering => found > JobState::Running,
+            other => found == *other,
+        };
+        assert!(fits, "{id} is {found:?} and was {known:?}");
+    }
+    for phase in [Phase::Run, Phase::Deliver] {
+        for claimed in claim(&queue, wanted(phase, 10_000)).await.claimed {
+            let len = content(claimed.task).await.len();
+            with_file += usize::from(len == 100_000);
+            put_back(&queue, claimed.lease, again(NOW, SECOND, None)).await;
+        }
+    }
+    assert_eq!(home.files().len(), with_file);
+    queue.close().unwrap();
+}
+
+/// Nothing by itself: the test above runs it in a process of its own, which works until it is killed.
+#[test]
+fn the_process_that_is_killed() {
+    let Some(path) = env::var_os(QUEUE) else {
+        return;
+    };
+    let working = async {
+        let queue = open(Path::new(&path));
+        futures_util::future::join(put_many(&queue), finish_many(&queue)).await;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let bounded = async { tokio::time::timeout(Duration::from_secs(60), working).await };
+    let outcome = runtime.unwrap().block_on(bounded);
+    panic!("nobody killed the process: {outcome:?}");
+}
+
+async fn large(queue: &Sqlite, job: &JobId, part: Part) -> Content {
+    let body = Body::full(vec![7; 100_000]);
+    Content::Stashed(queue.stash(job, part, body, 100_000).await.unwrap())
+}
+
+/// Puts jobs, every fourth with a file.
+async fn put_many(queue: &Sqlite) {
+    for number in 0_u64.. {
+        let mut new = job_of(&format!("di:{}", number % 5), "acme/m");
+        if number % 4 == 0 {
+            new.body = large(queue, &new.id, Part::Request).await;
+        }
+        let id = put(queue, new).await;
+        say(JobState::Queued, &id);
+    }
+}
+
+/// Runs and delivers what there is, results of every third job in files.
+async fn finish_many(queue: &Sqlite) {
+    for number in 0_u64.. {
+        for claimed in claim(queue, wanted(Phase::Run, 2)).await.claimed {
+            let mut ran = result(true, None);
+            if number % 3 == 0 {
+                ran.result = large(queue, &claimed.job.id, Part::Result).await;
+            }
+            assert!(queue.ran(claimed.lease, ran).await.unwrap());
+            say(JobState::Delivering, &claimed.job.id);
+        }
+        for claimed in claim(queue, wanted(Phase::Deliver, 1)).await.claimed {
+            assert!(!content(claimed.task).await.is_empty());
+            assert!(
+                queue
+                    .delivered(claimed.lease, attempt(Phase::Deliver))
+                    .await
+                    .unwrap()
+            );
+            say(JobState::Delivered, &claimed.job.id);
+        }
+    }
+}
+
+fn say(told: JobState, id: &JobId) {
+    // One write, so that a kill cuts no line in two but the last.
+    let line = format!("{} {id}\n", told.as_str());
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).unwrap();
+    out.flush().unwrap();
+}
