@@ -6,6 +6,7 @@
 mod reload;
 mod signals;
 mod store;
+mod tasks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,36 +18,32 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Body;
 use crate::config::{Config, Mistakes, Server};
 use crate::metrics::Metrics;
-use crate::proxy::{Gate, lingering};
+use crate::proxy::Gate;
+use crate::queue::{Backlog, QueueError};
 use crate::server::{Drain, Handler, Listener, Origins, Settings, Stage, TlsError, Watch, WithCors};
-use crate::spend::{Ledger, LedgerError, Prices, Spend};
-use crate::store::{MasterKeyError, MasterKeyFileError, OpenError};
+use crate::spend::{LedgerError, Prices, Spend};
+use crate::store::{MasterKeyError, MasterKeyFileError, OpenError, Sqlite};
 use crate::token::{KeyStoreError, Keys};
-use crate::types::{Clock, Peer};
+use crate::types::{CallId, Clock, Peer};
 use crate::upstream::{ConnectError, expect_price_lists, watch_catalogues, watch_price_lists};
+use crate::webhook::Worker;
 
 use reload::{Parts, Reloader, Targets};
 pub use reload::{Source, check_prices};
 pub use signals::{Signal, Signals};
+use tasks::Tasks;
 
 /// How often what is no longer needed is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 
 /// How often old usage is deleted, and holds are looked for that nobody closed.
 const SETTLE_UP_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// How long tasks have to fall after everything was told to.
-const FALL: Duration = Duration::from_secs(5);
-
-/// How long everything else has to fall after the calls: longer than the ledger waits for a disk that fails.
-const LAST_WRITES: Duration = Duration::from_secs(15);
 
 /// The gateway, with both listeners bound.
 #[derive(Debug)]
@@ -102,6 +99,9 @@ pub enum StartError {
     /// The ledger can't be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The queue can't be read or written.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The metrics can't be registered.
     #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -128,29 +128,31 @@ impl App {
         let tasks = Tasks::default();
         let store = store::open(&config.store, &metrics).await?;
         let ledger = Arc::clone(&store);
-        let keys = Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?;
-        let keys = Arc::new(keys);
+        let backlog = backlog(&store, &clock);
+        let keys = Arc::new(Keys::open(config, store, Arc::clone(&clock), tasks.others.clone()).await?);
         warn_without_keys(&keys);
         let prices = Arc::new(Prices::new(parts.own_prices.clone()));
         let shared = (Arc::clone(&metrics), Arc::clone(&clock));
         let spend = tasks.spend(config, ledger, &prices, shared).await?;
-        let (leavers, lingering) = lingering();
-        tasks.others.spawn(lingering.run(tasks.lingering.clone()));
+        let leavers = tasks.leavers();
         let answers = Admin::new(
             &config.admin,
             Arc::clone(&metrics),
             Arc::clone(&readiness),
-            (Arc::clone(&keys), Arc::clone(&spend)),
+            (Arc::clone(&keys), Arc::clone(&spend), Arc::clone(&backlog)),
             tasks.others.clone(),
         );
+        let gate = Arc::new(Gate::new(
+            config,
+            Arc::clone(&upstreams),
+            Arc::clone(&keys),
+            (Arc::clone(&spend), leavers, Arc::clone(&backlog)),
+            (Arc::clone(&metrics), Arc::clone(&clock)),
+        ));
+        let worker = worker(config, backlog, (Arc::clone(&gate), Arc::clone(&metrics))).await?;
         let targets = Targets {
-            gate: Arc::new(Gate::new(
-                config,
-                Arc::clone(&upstreams),
-                Arc::clone(&keys),
-                (Arc::clone(&spend), leavers),
-                (Arc::clone(&metrics), clock),
-            )),
+            gate,
+            worker,
             admin: Arc::new(answers),
             data_terms: data.terms(),
             admin_terms: admin.terms(),
@@ -199,6 +201,7 @@ impl App {
             prices,
             price_refresh,
             metrics,
+            worker,
             ..
         } = &reloader.targets;
         if price_refresh.borrow().is_some() {
@@ -221,6 +224,7 @@ impl App {
         tasks
             .calls
             .spawn(self.data.serve(callers, drain.watch(), tasks.calls.clone()));
+        tasks.work(Arc::clone(worker));
         let operators = Operators(Arc::clone(admin));
         tasks.others.spawn(
             self.admin
@@ -234,6 +238,7 @@ impl App {
         }
         tracing::info!("draining");
         self.readiness.drain();
+        tasks.claiming.cancel();
         let no_reload = || tracing::warn!("the settings are not reloaded while draining");
         tokio::select! {
             () = drained(&drain, &reloader.parts.config.server, &tasks.calls) => {}
@@ -286,55 +291,21 @@ async fn drained(drain: &Drain, server: &Server, calls: &TaskTracker) {
     }
 }
 
-/// Every task of the gateway.
-#[derive(Debug, Default)]
-struct Tasks {
-    /// The data listener's connections.
-    calls: TaskTracker,
-    /// Everything else.
-    others: TaskTracker,
-    background: CancellationToken,
-    /// Ends the task that reads streams on whose clients have left, when no further ones can come.
-    lingering: CancellationToken,
-    /// Ends the task that closes calls in the ledger, when no call is left.
-    settling: CancellationToken,
+/// Who works on jobs. What an earlier process has left is free.
+async fn worker(
+    config: &Config,
+    backlog: Arc<Backlog>,
+    shared: (Arc<Gate>, Arc<Metrics>),
+) -> Result<Arc<Worker>, StartError> {
+    let owner = CallId::new(backlog.wall_time());
+    backlog.queue().take_over(owner, None, backlog.now()).await?;
+    Ok(Worker::new(config, owner, backlog, shared)?)
 }
 
-impl Tasks {
-    /// Opens the ledger; calls are closed in it until everything has fallen, and what is left of them then.
-    async fn spend(
-        &self,
-        config: &Config,
-        ledger: Arc<dyn Ledger>,
-        prices: &Arc<Prices>,
-        (metrics, clock): (Arc<Metrics>, Arc<dyn Clock>),
-    ) -> Result<Arc<Spend>, StartError> {
-        let (spend, settling) = Spend::open(config, ledger, Arc::clone(prices), metrics, clock).await?;
-        self.others.spawn(settling.run(self.settling.clone()));
-        Ok(spend)
-    }
-
-    /// Runs `task`, which never ends by itself, until everything falls.
-    fn in_background(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.others
-            .spawn(self.background.clone().run_until_cancelled_owned(task));
-    }
-
-    async fn fall(self) {
-        self.background.cancel();
-        self.calls.close();
-        self.others.close();
-        let calls = tokio::time::timeout(FALL, self.calls.wait()).await;
-        self.lingering.cancel();
-        self.settling.cancel();
-        let others = tokio::time::timeout(LAST_WRITES, self.others.wait()).await;
-        if calls.is_err() || others.is_err() {
-            tracing::warn!(
-                left = self.calls.len() + self.others.len(),
-                "tasks did not end in time"
-            );
-        }
-    }
+/// The queue in the store, and a clock for it.
+fn backlog(store: &Arc<Sqlite>, clock: &Arc<dyn Clock>) -> Arc<Backlog> {
+    let queue: Arc<Sqlite> = Arc::clone(store);
+    Arc::new(Backlog::new(queue, Arc::clone(clock)))
 }
 
 /// What the data listener does.

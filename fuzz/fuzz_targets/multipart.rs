@@ -31,8 +31,8 @@ async fn read(form: &[u8], cut: usize) -> Option<Option<String>> {
     let read = Form::read(
         body,
         "multipart/form-data; boundary=b",
-        1 << 20,
-        Duration::from_secs(1),
+        (1 << 20, Duration::from_secs(1)),
+        false,
     );
     let read = read.await.ok()?;
     let model = read.value("model").map(str::to_owned);

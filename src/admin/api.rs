@@ -1,8 +1,9 @@
-//! The admin API: accounts and keys, changed while the gateway runs, and what was used.
+//! The admin API: accounts, keys and jobs, changed while the gateway runs, and what was used.
 
 mod accounts;
 mod audit;
 mod fields;
+mod jobs;
 mod keys;
 mod page;
 mod query;
@@ -19,12 +20,13 @@ use http_body::Body as HttpBody;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use self::audit::Entry;
 pub(super) use self::audit::Operator;
+use self::audit::{Entry, NoChange};
 use self::query::Query;
 use self::route::Route;
 use super::problem::Problem;
 use crate::body::{self, Body, BoxError};
+use crate::queue::Backlog;
 use crate::spend::Spend;
 use crate::token::{ChangeError, Keys};
 use crate::types::{AccountId, TokenId};
@@ -40,6 +42,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Api {
     keys: Arc<Keys>,
     spend: Arc<Spend>,
+    backlog: Arc<Backlog>,
     /// Changes go on, and are logged, also when whoever asked for them has left.
     tasks: TaskTracker,
 }
@@ -61,13 +64,19 @@ impl Call {
             account: account.clone(),
             key: None,
             token: None,
+            job: None,
         }
     }
 }
 
 impl Api {
-    pub(super) fn new(keys: Arc<Keys>, spend: Arc<Spend>, tasks: TaskTracker) -> Self {
-        Self { keys, spend, tasks }
+    pub(super) fn new(keys: Arc<Keys>, spend: Arc<Spend>, backlog: Arc<Backlog>, tasks: TaskTracker) -> Self {
+        Self {
+            keys,
+            spend,
+            backlog,
+            tasks,
+        }
     }
 
     /// Answers a request whose path is `/api/v1/` and `rest`, of an operator who was let in.
@@ -123,7 +132,10 @@ impl Api {
         // Only lists, reports and tokens take parameters.
         let (reads, queries) = (
             matches!(call.method, Method::GET | Method::HEAD),
-            matches!(route, Route::Accounts | Route::Keys(_) | Route::Usage),
+            matches!(
+                route,
+                Route::Accounts | Route::Keys(_) | Route::Usage | Route::Jobs
+            ),
         );
         if !(reads && queries || matches!(route, Route::Token(_))) {
             std::mem::take(&mut call.query).finish()?;
@@ -142,6 +154,11 @@ impl Api {
             Route::Enable(account, name) => self.set_disabled(call, account, name, false).await,
             Route::Token(token) => self.revoke(call, token).await,
             Route::Usage => self.usage(call).await,
+            Route::Jobs => self.jobs(call).await,
+            Route::Job(id) => self.job(id).await,
+            Route::Redeliver(id) => self.redeliver(call, id).await,
+            Route::Cancel(id) => self.cancel(call, id).await,
+            Route::RotateWebhookSecret(account) => self.rotate_webhook_secret(call, account).await,
         }
     }
 
@@ -165,18 +182,22 @@ impl Api {
     }
 
     /// Makes a change and logs it, also when the future is dropped.
-    async fn change<T: Send + 'static>(
+    async fn change<T, E>(
         &self,
         entry: Entry,
-        work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
-    ) -> Result<T, Problem> {
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        E: NoChange + Into<Problem> + Send + 'static,
+    {
         let changing = self.tasks.spawn(async move {
             let outcome = work.await;
             entry.write(&outcome);
             outcome
         });
         let outcome = changing.await.map_err(|_| ChangeError::Broken)?;
-        Ok(outcome?)
+        outcome.map_err(Into::into)
     }
 }
 

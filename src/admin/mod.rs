@@ -21,6 +21,7 @@ use self::problem::Problem;
 use crate::body::{self, Body, BoxError};
 use crate::config;
 use crate::metrics::Metrics;
+use crate::queue::Backlog;
 use crate::spend::Spend;
 use crate::token::Keys;
 use crate::types::Peer;
@@ -63,14 +64,14 @@ impl Admin {
         settings: &config::Admin,
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
-        (keys, spend): (Arc<Keys>, Arc<Spend>),
+        (keys, spend, backlog): (Arc<Keys>, Arc<Spend>, Arc<Backlog>),
         tasks: TaskTracker,
     ) -> Self {
         Self {
             token: ArcSwapOption::new(token(settings)),
             metrics,
             readiness,
-            api: Api::new(keys, spend, tasks),
+            api: Api::new(keys, spend, backlog, tasks),
         }
     }
 
@@ -166,7 +167,9 @@ fn token(settings: &config::Admin) -> Option<Arc<SecretString>> {
 mod tests {
     use super::*;
     use crate::spend::tests::spend;
+    use crate::store::{MasterKeys, Sqlite};
     use crate::token::tests::keys::keys_of;
+    use crate::types::SystemClock;
 
     async fn status(admin: &Admin, path: &str, header: Option<(&str, &str)>) -> u16 {
         let mut request = Request::get(path);
@@ -181,6 +184,14 @@ mod tests {
         admin.handle(peer, request).await.status().as_u16()
     }
 
+    /// An empty queue.
+    fn backlog(metrics: &Arc<Metrics>) -> Arc<Backlog> {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::generate().unwrap();
+        let store = Sqlite::open(&folder.path().join("tidegate.db"), keys, Arc::clone(metrics));
+        Arc::new(Backlog::new(Arc::new(store.unwrap()), Arc::new(SystemClock)))
+    }
+
     async fn admin(token: Option<&str>) -> (Admin, Arc<Readiness>) {
         let readiness = Arc::new(Readiness::default());
         let settings = config::Admin {
@@ -189,11 +200,12 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let keys = Arc::new(keys_of(Vec::new()).await);
         let spend = spend(&metrics).await;
+        let backlog = backlog(&metrics);
         let admin = Admin::new(
             &settings,
             metrics,
             Arc::clone(&readiness),
-            (keys, spend),
+            (keys, spend, backlog),
             TaskTracker::new(),
         );
         (admin, readiness)

@@ -137,6 +137,11 @@ impl Problem {
         )
     }
 
+    /// What is there does not go with what is asked.
+    pub(super) fn conflict(detail: String) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
     /// What lasts can't be read or written now.
     pub(super) fn unavailable(detail: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail).with(RETRY_AFTER, "1")

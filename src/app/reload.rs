@@ -18,6 +18,7 @@ use crate::proxy::Gate;
 use crate::server::{Origins, Settings, Terms, TlsError, TlsSource};
 use crate::spend::{PriceTable, Prices, TableError};
 use crate::upstream::{ConnectError, Upstreams};
+use crate::webhook::Worker;
 
 /// How often a gateway looks at the files that its settings came from. Reading them again is simpler and surer than file
 /// events, which Kubernetes' swapped symbolic links defeat.
@@ -209,6 +210,7 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Targets {
     pub(super) gate: Arc<Gate>,
+    pub(super) worker: Arc<Worker>,
     pub(super) admin: Arc<Admin>,
     pub(super) data_terms: Terms,
     pub(super) admin_terms: Terms,
@@ -225,6 +227,7 @@ impl Targets {
         let Config { server, admin, .. } = &parts.config;
         parts.name_models(&self.metrics);
         self.gate.reload(&parts.config, Arc::clone(&parts.upstreams));
+        self.worker.reload(&parts.config);
         self.prices.replace_own(parts.own_prices.clone());
         self.upstreams.send_replace(Arc::clone(&parts.upstreams));
         self.price_refresh.send_if_modified(|every| {

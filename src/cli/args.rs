@@ -47,8 +47,8 @@ pub(super) enum Command {
     Keys(OperatorArgs),
     /// Mint, list and revoke scoped tokens [not in this version]
     Tokens(OperatorArgs),
-    /// List, redeliver and cancel jobs [not in this version]
-    Jobs(OperatorArgs),
+    /// List, redeliver and cancel jobs
+    Jobs(JobsArgs),
     /// Sum up calls, tokens and money
     Usage(UsageArgs),
 }
@@ -123,14 +123,59 @@ fn spending_limit(text: &str) -> Result<Money, &'static str> {
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
     /// Where the admin listener is
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
     pub(super) admin: String,
     /// The admin token, as `env:VAR` or `file:PATH`; TIDEGATE_ADMIN_TOKEN if that is set
-    #[arg(long, value_name = "env:VAR")]
+    #[arg(long, global = true, value_name = "env:VAR")]
     pub(super) admin_token: Option<String>,
     /// Answer in JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobsArgs {
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
+    #[command(subcommand)]
+    pub(super) command: JobsCommand,
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(super) enum JobsCommand {
+    /// List jobs, the newest first
+    List {
+        /// Only those in this state: queued, running, delivering, delivered, failed or dead
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
+        /// Only those of this account
+        #[arg(long, value_name = "A")]
+        account: Option<String>,
+        /// The most lines
+        #[arg(long, value_name = "N")]
+        limit: Option<String>,
+    },
+    /// Show a job with its attempts
+    Show {
+        /// Its request id
+        id: String,
+    },
+    /// Try a dead job again, with a new schedule
+    Redeliver {
+        /// Its request id
+        id: String,
+    },
+    /// End a job that has not ended
+    Cancel {
+        /// Its request id
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -208,7 +253,11 @@ mod tests {
             "inspect jwt:a.b.c --key-secret env:K",
             "keys list --json",
             "tokens --admin http://a --admin-token env:T mint --account a",
-            "jobs",
+            "jobs list",
+            "jobs --admin http://a list --state dead --account a --limit 5",
+            "jobs show R1 --json",
+            "jobs redeliver R1",
+            "jobs cancel R1",
             "usage --by model",
             "usage --by day --from 2026-11-01 --to 2026-12-01 --account a --format csv --admin http://a",
         ] {

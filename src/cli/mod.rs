@@ -7,6 +7,7 @@ mod banner;
 mod credentials;
 mod dev;
 mod inspect;
+mod jobs;
 mod log;
 mod mint;
 mod operator;
@@ -71,7 +72,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Keys(_) => Err(Failure::NotInThisVersion("keys")),
         Command::Tokens(_) => Err(Failure::NotInThisVersion("tokens")),
-        Command::Jobs(_) => Err(Failure::NotInThisVersion("jobs")),
+        Command::Jobs(arguments) => block_on(jobs::run(arguments)),
         Command::Usage(arguments) => block_on(usage::run(arguments)),
     }
 }
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_command_of_a_later_version_says_so_and_ends_with_2() {
-        for line in ["tidegate keys list", "tidegate tokens list", "tidegate jobs list"] {
+        for line in ["tidegate keys list", "tidegate tokens list"] {
             assert_eq!(exit_code_of(line), MISUSED, "{line}");
         }
         let said = chain(&Failure::NotInThisVersion("keys"));

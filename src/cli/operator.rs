@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -59,6 +59,14 @@ pub(super) enum OperatorError {
 /// # Errors
 /// The reference of the token can't be followed, or see [`OperatorError`].
 pub(super) async fn get(admin: &AdminArgs, path: &str) -> Result<Bytes, Failure> {
+    ask_for(admin, Method::GET, path).await
+}
+
+/// The same with another method, and without a body.
+///
+/// # Errors
+/// Those of [`get`].
+pub(super) async fn ask_for(admin: &AdminArgs, method: Method, path: &str) -> Result<Bytes, Failure> {
     let base = admin.admin.trim_end_matches('/');
     let uri: Uri = format!("{base}{path}")
         .parse()
@@ -68,6 +76,7 @@ pub(super) async fn get(admin: &AdminArgs, path: &str) -> Result<Bytes, Failure>
     }
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = uri;
+    *request.method_mut() = method;
     if let Some(authorization) = authorization(admin)? {
         request.headers_mut().insert(AUTHORIZATION, authorization);
     }

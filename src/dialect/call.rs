@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::request::Parts;
 use http_body::Body as HttpBody;
 
@@ -20,11 +20,15 @@ use crate::types::ModelName;
 mod alias;
 mod ask;
 mod demand;
+mod webhook;
 
 pub use ask::Asked;
 
 /// The model of a speech call that names none.
 const DEFAULT_SPEECH_MODEL: &str = "hexgrad/Kokoro-82M";
+
+/// The header that tells a client's second try from a second call (draft-ietf-httpapi-idempotency-key-header).
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Policy keys whose value is a whole number.
 const INTEGERS: [&str; 8] = [
@@ -78,6 +82,9 @@ pub enum CallError {
         "`background` must be false here: a call that has ended can't be counted; leave it out and read the answer"
     )]
     Background,
+    /// What should be a URL is no string.
+    #[error("`webhook` must be a URL in a string")]
+    Webhook,
     /// The body names another model than the path.
     #[error("`{0}` must be the path's model, or be left out")]
     OtherModel(&'static str),
@@ -91,7 +98,7 @@ pub struct Call {
     headers: HeaderMap,
     named: Named,
     stream: bool,
-    webhook: bool,
+    webhook: Option<String>,
     payload: Payload,
 }
 
@@ -129,14 +136,14 @@ impl Call {
             Payload::Json(object) => (
                 json_models(&route, object)?,
                 json_stream(&route, object)?,
-                json_webhook(&route, object)?,
+                webhook::json_webhook(&route, object)?,
             ),
             Payload::Form(form) => (
                 form_models(&route, form)?,
                 false,
-                is_native(&route) && form.value("webhook").is_some(),
+                webhook::form_webhook(&route, form)?,
             ),
-            Payload::None | Payload::Opaque(_) => (Named::default(), false, false),
+            Payload::None | Payload::Opaque(_) => (Named::default(), false, None),
         };
         Ok(Self {
             route,
@@ -180,11 +187,6 @@ impl Call {
         self.stream
     }
 
-    /// Whether the body asks for the answer to be sent elsewhere.
-    pub fn webhook(&self) -> bool {
-        self.webhook
-    }
-
     /// The client's headers and the body that goes upstream, of known length but on account routes.
     ///
     /// # Errors
@@ -222,7 +224,9 @@ where
     let form = form_type(headers, kind)?;
     if let Some(content_type) = form {
         // Boxed, so that calls without a form do not carry what it takes to read one.
-        let form = Box::pin(Form::read(body, content_type, limits.max_multipart, limits.idle)).await?;
+        let digested = headers.contains_key(IDEMPOTENCY_KEY);
+        let bounds = (limits.max_multipart, limits.idle);
+        let form = Box::pin(Form::read(body, content_type, bounds, digested)).await?;
         return Ok(Payload::Form(form));
     }
     let bytes = body::read(&mut body, limits.max_json, limits.idle).await?;
@@ -368,14 +372,6 @@ fn json_stream(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
         return Err(CallError::Background);
     }
     Ok(object.boolean("stream")?.unwrap_or(false))
-}
-
-/// On native routes `webhook` asks for the answer to be sent elsewhere; on all others it means nothing.
-fn json_webhook(route: &Route, object: &JsonObject) -> Result<bool, CallError> {
-    if !is_native(route) {
-        return Ok(false);
-    }
-    Ok(object.string("webhook")?.is_some())
 }
 
 fn is_native(route: &Route) -> bool {

@@ -1,12 +1,14 @@
 //! What upstreams speak, and no policy: which routes there are, what a call asks for, how its body is read and
 //! edited, and what an answer says of its own use.
 
+mod answer;
 mod call;
 mod catalogue;
 mod counts;
 mod decode;
 mod delimiters;
 mod depth;
+mod digest;
 mod family;
 mod fold;
 mod json;
@@ -23,7 +25,8 @@ mod tap;
 mod unhurried;
 mod usage;
 
-pub use call::{Asked, Call, CallError, ReadLimits};
+pub use answer::named;
+pub use call::{Asked, Call, CallError, IDEMPOTENCY_KEY, ReadLimits};
 pub use catalogue::listed;
 pub use family::Family;
 pub use json::{JsonError, JsonObject};

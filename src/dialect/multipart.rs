@@ -15,6 +15,7 @@ use http_body::Body as HttpBody;
 use tokio::sync::mpsc;
 
 use super::delimiters::{Delimiters, MAX_PARTS};
+use super::digest::Digest;
 use super::fold::{Likeness, POLICY_KEYS, likeness};
 use super::parameters::Parameters;
 use super::spool::Spool;
@@ -67,6 +68,8 @@ pub struct Form {
     spool: Spool,
     fields: Vec<Field>,
     others: Vec<Other>,
+    /// Of every part's name and content, where that was asked for: two forms with other boundaries have the same.
+    digest: Option<Box<[u8; 32]>>,
     edit: Option<(Range<u64>, Bytes)>,
 }
 
@@ -76,6 +79,8 @@ struct Field {
     name: &'static str,
     value: String,
     place: Range<u64>,
+    /// What is taken out where the field is not to be there.
+    part: Range<u64>,
 }
 
 /// Any other part.
@@ -87,7 +92,7 @@ pub(super) enum Other {
 }
 
 impl Form {
-    /// Reads a form whole, up to `limit` bytes, waiting at most `idle` for each piece.
+    /// Reads a form whole, up to `limit` bytes, waiting at most `idle` for each piece; `digested` asks for a digest.
     ///
     /// Dropping the future drops what was spooled.
     ///
@@ -96,8 +101,8 @@ impl Form {
     pub async fn read<B>(
         mut body: B,
         content_type: &str,
-        limit: u64,
-        idle: Duration,
+        (limit, idle): (u64, Duration),
+        digested: bool,
     ) -> Result<Self, FormError>
     where
         B: HttpBody<Data = Bytes> + Unpin,
@@ -124,20 +129,25 @@ impl Form {
             drop(pieces);
             Ok(())
         };
-        let ((), parts) = tokio::try_join!(reading, parse(parsing, boundary))?;
+        let ((), parts) = tokio::try_join!(reading, parse(parsing, boundary, digested))?;
         let starts = delimiters.finish(parts.count).map_err(FormError::Malformed)?;
         let fields = parts.fields.into_iter().map(|(index, name, value)| {
+            let start = starts.get(index).copied().unwrap_or_default();
             let end = starts.get(index + 1).copied().unwrap_or_default();
             let len = u64::try_from(value.len()).unwrap_or_default();
+            // A form begins with its boundary: with the first part the line break before the second goes.
+            let line_break = if index == 0 { 2 } else { 0 };
             Field {
                 name,
                 value,
                 place: end.saturating_sub(len)..end,
+                part: start..end.saturating_add(line_break),
             }
         });
         Ok(Self {
             fields: fields.collect(),
             others: parts.others,
+            digest: parts.digest.map(|digest| Box::new(digest.finish())),
             spool,
             edit: None,
         })
@@ -156,6 +166,11 @@ impl Form {
         &self.others
     }
 
+    /// The digest of its parts, if one was asked for.
+    pub(super) fn digest(&self) -> Option<[u8; 32]> {
+        self.digest.as_deref().copied()
+    }
+
     /// Its length in bytes.
     pub(super) fn size(&self) -> u64 {
         self.spool.size()
@@ -170,7 +185,16 @@ impl Form {
         self.edit = value.map(|value| (field.place.clone(), Bytes::from(value)));
     }
 
-    /// The form for the upstream: as it came, but for a value that was replaced.
+    /// Takes a policy field out. A value that was to be replaced is not, then.
+    pub fn remove(&mut self, name: &str) {
+        let field = self.fields.iter().position(|field| field.name == name);
+        if let Some(at) = field {
+            let field = self.fields.swap_remove(at);
+            self.edit = Some((field.part, Bytes::new()));
+        }
+    }
+
+    /// The form for the upstream: as it came, but for what was replaced or taken out last.
     ///
     /// # Errors
     /// The spooled file can't be read.
@@ -185,9 +209,10 @@ struct Parts {
     count: usize,
     fields: Vec<(usize, &'static str, String)>,
     others: Vec<Other>,
+    digest: Option<Digest>,
 }
 
-async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, FormError> {
+async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str, digested: bool) -> Result<Parts, FormError> {
     let unparsed = Arc::new(AtomicUsize::new(0));
     let waiting = Arc::clone(&unparsed);
     let stream = futures_util::stream::unfold((pieces, waiting), |(mut pieces, waiting)| async move {
@@ -201,7 +226,10 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
         Some((bounded, (pieces, waiting)))
     });
     let mut form = multer::Multipart::new(stream, boundary);
-    let mut parts = Parts::default();
+    let mut parts = Parts {
+        digest: digested.then(Digest::default),
+        ..Parts::default()
+    };
     while let Some(mut part) = form.next_field().await.map_err(malformed)? {
         unparsed.store(0, Ordering::Relaxed);
         let index = parts.count;
@@ -217,8 +245,14 @@ async fn parse(pieces: mpsc::Receiver<Bytes>, boundary: &str) -> Result<Parts, F
         }
         let mut other = kept.is_none().then(|| Other::of(&part)).flatten();
         let mut value = Vec::new();
+        if let Some(digest) = &mut parts.digest {
+            digest.begin_part(part.headers());
+        }
         while let Some(data) = part.chunk().await.map_err(malformed)? {
             unparsed.store(0, Ordering::Relaxed);
+            if let Some(digest) = &mut parts.digest {
+                digest.push(&data);
+            }
             if kept.is_some() {
                 value.extend_from_slice(&data);
             }

@@ -76,6 +76,11 @@ impl Surface {
         }
     }
 
+    /// Whether the gate itself answers.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::RateLimit | Self::ScopedJwt | Self::Jobs)
+    }
+
     /// What kind of body the route takes.
     pub(super) fn payload(self) -> PayloadKind {
         match self {

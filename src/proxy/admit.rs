@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use http::HeaderMap;
-
 use super::reject::Rejection;
 use crate::dialect::{Call, Route, Surface};
 use crate::limit::{Admitted, Asked, LimitError, Limits};
@@ -12,37 +10,20 @@ use crate::token::Caller;
 use crate::types::ModelName;
 
 /// The header that asks for a call's answer to be sent elsewhere.
-const X_TIDEGATE_WEBHOOK: &str = "x-tidegate-webhook";
+pub(super) const X_TIDEGATE_WEBHOOK: &str = "x-tidegate-webhook";
 
-/// Checks what the head alone decides: whether `caller` may use `route` at all, and whether this version can.
+/// Checks what the head alone decides: whether `caller` may use `route` at all.
 ///
 /// # Errors
 /// `route_not_allowed` for a token on a route that is not for tokens; `unknown_route` for the upstream's account routes,
-/// unless the account manages; `not_in_this_version` for what waits for its feature.
-pub(super) fn route(caller: &Caller, route: &Route, headers: &HeaderMap) -> Result<(), Rejection> {
+/// unless the account manages.
+pub(super) fn route(caller: &Caller, route: &Route) -> Result<(), Rejection> {
     let surface = route.surface();
     if caller.scope.is_some() && matches!(surface, Surface::Management | Surface::ScopedJwt) {
         return Err(Rejection::route_not_allowed());
     }
     if surface == Surface::Management && !caller.management {
         return Err(Rejection::unknown_route());
-    }
-    if surface == Surface::Jobs {
-        return Err(Rejection::not_in_this_version("jobs are"));
-    }
-    if headers.contains_key(X_TIDEGATE_WEBHOOK) {
-        return Err(Rejection::not_in_this_version("webhooks are"));
-    }
-    Ok(())
-}
-
-/// Checks what the body decides: whether this version can do what `call` asks for.
-///
-/// # Errors
-/// `not_in_this_version` for a webhook in the body.
-pub(super) fn call(call: &Call) -> Result<(), Rejection> {
-    if call.webhook() {
-        return Err(Rejection::not_in_this_version("webhooks are"));
     }
     Ok(())
 }

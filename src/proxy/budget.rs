@@ -7,7 +7,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::reject::Rejection;
 use crate::dialect::Call;
 use crate::spend::{
-    Denial, HoldError, Payer, Reservation, ReserveError, Route, Share, Span, Spend, Spending, Stage, Unsent,
+    Denial, Held, HoldError, Payer, Reservation, ReserveError, Route, Share, Span, Spend, Spending, Stage,
+    Unsent,
 };
 use crate::token::Caller;
 use crate::types::{Demand, ModelName, Money};
@@ -78,6 +79,14 @@ impl Fields {
         Self {
             left: reservation.left(),
             clamped: reservation.clamped(),
+        }
+    }
+
+    /// As it is when money is held for a call that waits, if its token has a limit.
+    pub(super) fn waiting(held: Option<Held>) -> Self {
+        Self {
+            left: held.map(|held| held.left),
+            clamped: None,
         }
     }
 

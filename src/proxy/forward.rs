@@ -105,6 +105,11 @@ fn request_headers(headers: &mut HeaderMap, peer: Peer, trace: &Trace, upstream:
     set_forwarded(headers, peer, host);
 }
 
+/// Removes what a stored call must not keep: credentials, framing and what is for one hop only.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip(headers, is_not_forwarded);
+}
+
 fn set_forwarded(headers: &mut HeaderMap, peer: Peer, host: Option<HeaderValue>) {
     let address = HeaderValue::try_from(address(peer.addr.ip()));
     let proto = HeaderValue::from_static(if peer.secure { "https" } else { "http" });

@@ -13,9 +13,12 @@ mod catalogue;
 mod forward;
 mod head;
 mod identify;
+mod intake;
+mod jobs;
 mod linger;
 mod meter;
 mod own_time;
+mod perform;
 mod rate_limit;
 mod reject;
 mod scoped_jwt;
@@ -39,13 +42,15 @@ use crate::config::{Config, Server};
 use crate::dialect::{Call, Family, ReadLimits, Route, Surface};
 use crate::limit::{Admitted, Limits};
 use crate::metrics::{Metrics, Outcome, Stage};
+use crate::queue::{Backlog, Policy, Receiver};
 use crate::spend::{self, Reservation, Spend, Unsent};
 use crate::token::{Caller, Keys, Scope};
 use crate::types::{Clock, ModelName, Peer};
 use crate::upstream::Upstreams;
 
 pub use linger::{Leavers, Lingering, lingering};
-pub use reject::{Code, Rejection};
+pub use perform::{Performed, Unreadable, Work};
+pub use reject::{Code, Rejection, X_TIDEGATE_ERROR};
 use settle::Record;
 use trace::Trace;
 
@@ -57,6 +62,7 @@ pub struct Gate {
     limits: Limits,
     spend: Arc<Spend>,
     leavers: Leavers,
+    backlog: Arc<Backlog>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -67,6 +73,10 @@ struct Live {
     settings: Server,
     aliases: HashMap<ModelName, ModelName>,
     upstreams: Arc<Upstreams>,
+    /// Which receivers webhooks may name.
+    receivers: Policy,
+    /// How many jobs of an account may wait.
+    max_queued: u64,
 }
 
 impl Live {
@@ -75,6 +85,8 @@ impl Live {
             settings: config.server.clone(),
             aliases: config.models.alias.clone(),
             upstreams,
+            receivers: Policy::from(&config.webhooks),
+            max_queued: config.webhooks.max_queued_per_account,
         }
     }
 
@@ -93,7 +105,7 @@ impl Gate {
         config: &Config,
         upstreams: Arc<Upstreams>,
         keys: Arc<Keys>,
-        (spend, leavers): (Arc<Spend>, Leavers),
+        (spend, leavers, backlog): (Arc<Spend>, Leavers, Arc<Backlog>),
         (metrics, clock): (Arc<Metrics>, Arc<dyn Clock>),
     ) -> Self {
         Self {
@@ -102,6 +114,7 @@ impl Gate {
             limits: Limits::new(&config.limits, &metrics),
             spend,
             leavers,
+            backlog,
             metrics,
             clock,
         }
@@ -144,9 +157,9 @@ impl Gate {
     }
 
     /// Runs `answer` between the first and the last word on a call: its ids, its record, and what becomes of a no.
-    async fn guarded<F>(&self, peer: Peer, mut request: Request<Incoming>, answer: F) -> Response<Body>
+    async fn guarded<B, F>(&self, peer: Peer, mut request: Request<B>, answer: F) -> Response<Body>
     where
-        F: AsyncFnOnce(Request<Incoming>, &Trace, &mut Record) -> Result<Response<Body>, Rejection>,
+        F: AsyncFnOnce(Request<B>, &Trace, &mut Record) -> Result<Response<Body>, Rejection>,
     {
         let trace = Trace::take(request.headers_mut(), &*self.clock);
         let family = Family::of_path(request.uri().path());
@@ -179,11 +192,11 @@ impl Gate {
         record.identified(&caller);
         let route = Route::of(&parts.method, &parts.uri)?;
         record.surface(route.surface());
-        admit::route(&caller, &route, &parts.headers)?;
-        if matches!(route.surface(), Surface::RateLimit | Surface::ScopedJwt) {
+        admit::route(&caller, &route)?;
+        if route.surface().is_own() {
             // Boxed, so that other calls do not carry what it takes.
             let idle = live.settings.body_idle_timeout;
-            let answer = Box::pin(self.own(route.surface(), (parts, body), &caller, idle)).await?;
+            let answer = Box::pin(self.own(&route, (parts, body), &caller, idle)).await?;
             record.status(answer.status().as_u16());
             record.settle(Outcome::Completed);
             return Ok(answer);
@@ -200,8 +213,10 @@ impl Gate {
             if let Some(model) = call.models().first() {
                 record.model(model);
             }
-            admit::call(&call)?;
             admit::models(&caller, &call, &live.aliases)?;
+            if let Some(receiver) = intake::webhook(&call, live)? {
+                return Ok(Admission::Waits(call, receiver));
+            }
             let call = call.serve_aliases(&live.aliases);
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
@@ -216,9 +231,14 @@ impl Gate {
                 record,
             )
             .await
+            .map(Admission::Goes)
         };
-        let ready = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
-        self.answer(ready, looking, visit).await
+        let admission = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
+        match admission {
+            Admission::Goes(ready) => self.answer(ready, looking, visit).await,
+            // Boxed, so that other calls do not carry what it takes.
+            Admission::Waits(call, receiver) => Box::pin(self.take_in(call, receiver, &caller, visit)).await,
+        }
     }
 
     /// Sets money aside for a call that was let in; what is no work for a model costs nothing.
@@ -251,13 +271,16 @@ impl Gate {
     /// Answers what the gate itself knows.
     async fn own(
         &self,
-        surface: Surface,
+        route: &Route,
         (parts, body): (Parts, Incoming),
         caller: &Caller,
         idle: Duration,
     ) -> Result<Response<Body>, Rejection> {
-        if surface == Surface::RateLimit {
+        if route.surface() == Surface::RateLimit {
             return Ok(rate_limit::answer(caller, &self.limits));
+        }
+        if route.surface() == Surface::Jobs {
+            return jobs::answer(route, caller, &self.backlog).await;
         }
         let asking = scoped_jwt::Asking {
             caller,
@@ -312,6 +335,13 @@ impl Gate {
             (record.take(), &self.leavers),
         ))
     }
+}
+
+/// What becomes of a call that its caller may make.
+enum Admission {
+    Goes(Ready),
+    /// Its answer is for a receiver.
+    Waits(Call, Receiver),
 }
 
 /// A call that may go, and what it holds.

@@ -20,7 +20,7 @@ use crate::upstream::SendError;
 pub use code::Code;
 
 /// Set on every answer that the gate itself makes, and on none other.
-pub(super) const X_TIDEGATE_ERROR: HeaderName = HeaderName::from_static("x-tidegate-error");
+pub const X_TIDEGATE_ERROR: HeaderName = HeaderName::from_static("x-tidegate-error");
 
 /// A refusal: what the client is told, and what only the log is told.
 #[derive(Debug)]
@@ -184,8 +184,22 @@ impl Rejection {
         )
     }
 
-    pub(super) fn not_in_this_version(what: &'static str) -> Self {
-        Self::new(Code::NotInThisVersion, format!("{what} not in this version"))
+    pub(super) fn invalid_webhook(message: String) -> Self {
+        Self::new(Code::InvalidWebhook, message)
+    }
+
+    pub(super) fn idempotency_mismatch() -> Self {
+        Self::new(
+            Code::IdempotencyMismatch,
+            "this `Idempotency-Key` came with another request in the last 24 hours: use a new one",
+        )
+    }
+
+    pub(super) fn queue_full(limit: u64) -> Self {
+        Self::new(
+            Code::QueueFull,
+            format!("{limit} jobs of this account wait already, which is as many as may: try again later"),
+        )
     }
 
     pub(super) fn internal(detail: impl Into<BoxError>) -> Self {
@@ -268,6 +282,7 @@ impl From<CallError> for Rejection {
         let code = match &error {
             CallError::Encoding => Code::UnsupportedEncoding,
             CallError::MissingModel => Code::MissingModel,
+            CallError::Webhook => Code::InvalidWebhook,
             CallError::Json(JsonError::Duplicate(_)) | CallError::Form(FormError::Duplicate(_)) => {
                 Code::DuplicateField
             }

@@ -1,9 +1,13 @@
 //! What the end of a call does: it is counted, and one line of the access log is written.
 
+mod log;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use log::Summary;
 
 use super::budget;
 use super::meter::Sight;
@@ -14,7 +18,7 @@ use crate::limit::{Admitted, TokenCount};
 use crate::metrics::{CallLabels, Direction, InFlight, Metrics, ModelLabel, Outcome, Stage};
 use crate::spend::{Charge, Ending, InFlight as Sent, Metered, Reservation, Seen, Unsent};
 use crate::token::Caller;
-use crate::types::{ModelName, Money, Peer, RequestId, TokenId};
+use crate::types::{ModelName, Peer, RequestId};
 
 /// A call whose client has gone while its answer is read on. It has no slot any more.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ struct Entry {
     streams: bool,
     status: Option<u16>,
     code: Option<&'static str>,
+    /// Whether the answer only says that the call waits.
+    queued: bool,
     /// Whether the upstream may have worked on a call that has no answer of its own.
     may_have_cost: bool,
     first_byte: Option<Duration>,
@@ -88,6 +94,7 @@ impl Record {
             streams: false,
             status: None,
             code: None,
+            queued: false,
             may_have_cost: false,
             first_byte: None,
             sent: 0,
@@ -152,6 +159,11 @@ impl Record {
     /// The head of the answer goes out.
     pub(super) fn status(&mut self, status: u16) {
         self.note(|entry| entry.status = Some(status));
+    }
+
+    /// The call waits: this answer is none of a model.
+    pub(super) fn queued(&mut self) {
+        self.note(|entry| entry.queued = true);
     }
 
     /// Whether the answer comes in events.
@@ -309,6 +321,7 @@ impl Entry {
         outcome == Outcome::Completed
             && self.succeeded()
             && self.surface.is_some_and(Surface::is_inference)
+            && !self.queued
             && self.seen.usage.is_none()
             && charge.is_none_or(|charge| charge.metered == Metered::Held)
     }
@@ -338,12 +351,6 @@ impl Entry {
         }
     }
 
-    /// The identity of the token that was shown, which is not the token.
-    fn token(&self) -> Option<&TokenId> {
-        let scope = self.caller.as_ref()?.scope.as_ref()?;
-        Some(&scope.id)
-    }
-
     fn settle(mut self, outcome: Outcome) {
         let ended = Instant::now();
         let took = ended - self.started;
@@ -361,37 +368,13 @@ impl Entry {
         if let Some(surface) = self.surface.filter(|_| unmetered) {
             self.metrics.unmetered(surface.as_str());
         }
-        let usage = self.seen.usage;
-        let is_known = |charge: &Charge| !matches!(charge.metered, Metered::Held | Metered::Free);
-        let charge = charge.filter(|charge| is_known(charge) || charge.cost > Money::ZERO);
-        let cost = charge
-            .map(|charge| charge.cost)
-            .or(usage.and_then(|usage| usage.cost));
-        tracing::info!(
-            target: "tidegate::access",
-            request_id = self.request_id.as_str(),
-            peer = %self.peer.addr.ip(),
-            account = self.caller.as_ref().map(|caller| caller.account.as_str()),
-            key = self.caller.as_ref().map(|caller| caller.key.as_str()),
-            token = self.token().map(tracing::field::display),
-            method = self.method.as_str(),
-            surface = self.surface.map(Surface::as_str),
-            model = self.model.as_ref().map(ModelName::as_str),
-            upstream = self.upstream.as_deref(),
+        self.log(&Summary {
+            outcome,
             status,
-            outcome = outcome.as_str(),
-            code = self.code,
-            duration_ms = took.as_secs_f64() * 1e3,
-            first_byte_ms = self.first_byte.map(|took| took.as_secs_f64() * 1e3),
-            sent_bytes = self.sent,
-            input_tokens = usage.map(|usage| usage.input),
-            output_tokens = usage.map(|usage| usage.output),
-            cost = cost.map(tracing::field::display),
-            metered = charge.map(|charge| charge.metered.as_str()),
-            cost_refused = self.seen.cost_refused.then_some(true),
-            unmetered = unmetered.then_some(true),
-            "call"
-        );
+            took,
+            charge,
+            unmetered,
+        });
         self.metrics.worked(Stage::Settle, ended.elapsed());
     }
 }

@@ -175,8 +175,10 @@ pub struct NewJob {
     pub id: JobId,
     /// The name of its hold and its usage row.
     pub call: CallId,
-    /// When it was accepted.
+    /// When it was accepted, wall time.
     pub at: Duration,
+    /// From when on it may be run, by the queue's time.
+    pub due: Duration,
     /// Who pays.
     pub account: AccountId,
     /// With which key.
@@ -209,6 +211,9 @@ pub struct Once {
     /// Of method, target, body and URL.
     pub request: [u8; 32],
 }
+
+/// The longest content that is kept with its job, in bytes: longer ones would fill the pages that claims read.
+pub const MAX_INLINE: usize = 64 * 1024;
 
 /// A body or a result, in the clear.
 #[derive(Debug)]

@@ -5,13 +5,16 @@
 //! failed; or until nobody will try any more: `dead`. Whoever works on a job has it on a *lease*; a lease that was taken
 //! over can't change the job any more.
 
+mod backlog;
 mod job;
 mod receiver;
 mod schedule;
 mod store;
 
+pub use backlog::Backlog;
 pub use job::{
-    Attempt, Content, Death, Job, JobId, JobState, Lane, Lease, NewJob, Once, Part, Phase, Stash, View,
+    Attempt, Content, Death, Job, JobId, JobState, Lane, Lease, MAX_INLINE, NewJob, Once, Part, Phase, Stash,
+    View,
 };
 pub use receiver::{BadReceiver, Blocked, Host, Policy, Receiver};
 pub use schedule::{Next, next_delivery, next_run};

@@ -275,7 +275,7 @@ pub enum Task {
 }
 
 /// A job's next attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Again {
     /// When, wall time.
     pub due: Duration,

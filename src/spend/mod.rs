@@ -17,6 +17,7 @@ mod prices;
 mod ratios;
 mod reservation;
 mod settling;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +41,9 @@ pub use price::Price;
 pub use prices::{PriceTable, Prices};
 pub use reservation::{InFlight, Reservation, Seen, Stage, Unsent};
 use reservation::{Offer, Open};
-pub use settling::Settling;
-use settling::{Ended, MAX_OPEN};
+use settling::MAX_OPEN;
+pub use settling::{Ended, Settling};
+pub use waiting::{Closing, Waiting};
 
 /// The longest wait for a hold. A ledger that takes longer counts as one that can't be written.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -199,24 +201,9 @@ impl Spend {
         let purses = caps::purses(route.payer, &rules.caps, at);
         let capped = !purses.is_empty();
         let slot = self.slot(capped)?;
-        let offers = self.offers(route.upstream, call.models(), capped).await;
-        let mut prices = offers.iter().filter_map(|offer| offer.price.as_ref());
-        let weighed = capped || prices.any(|price| price.goes_by_demand());
-        let mut open = Open {
-            spend: Arc::clone(self),
-            slot,
-            entry: entry(route, at, call.models().first()),
-            labels: labels(route),
-            offers,
-            upstream: route.upstream.to_owned(),
-            demand: if weighed { call.demand() } else { call.outline() },
-            weighed,
-            ceiling: None,
-            asked: false,
-            money: None,
-            left: None,
-            clamped: None,
-        };
+        let entry = entry(route, at, call.models().first());
+        let mut open = self.weigh(route, call, entry, capped).await;
+        open.slot = slot;
         if !capped {
             return Ok(Reservation::new(open));
         }
@@ -236,6 +223,34 @@ impl Spend {
             open.clamped = Some(tokens);
         }
         Ok(reservation)
+    }
+
+    /// What is known of a call before anything is held for it.
+    async fn weigh(
+        self: &Arc<Self>,
+        route: Route<'_>,
+        call: &mut impl Spending,
+        entry: Entry,
+        capped: bool,
+    ) -> Open {
+        let offers = self.offers(route.upstream, call.models(), capped).await;
+        let mut prices = offers.iter().filter_map(|offer| offer.price.as_ref());
+        let weighed = capped || prices.any(|price| price.goes_by_demand());
+        Open {
+            spend: Arc::clone(self),
+            slot: None,
+            entry,
+            labels: labels(route),
+            offers,
+            upstream: route.upstream.to_owned(),
+            demand: if weighed { call.demand() } else { call.outline() },
+            weighed,
+            ceiling: None,
+            asked: false,
+            money: None,
+            left: None,
+            clamped: None,
+        }
     }
 
     async fn hold(&self, mut open: Open, order: HoldOrder) -> Result<Reservation<Unsent>, ReserveError> {

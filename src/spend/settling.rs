@@ -28,7 +28,7 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// A call that has ended, on its way into the ledger.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub struct Ended {
     pub(super) settlement: Settlement,
     pub(super) labels: SpendLabels,
     /// Shows the hold until the ledger has closed it.
@@ -36,8 +36,18 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// What closes it in the ledger.
+    pub fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    /// Counts what it has cost, when that is in the ledger.
+    pub fn written(self, metrics: &Metrics) {
+        metrics.spent(&self.labels, self.cost());
+    }
+
     /// What the call has cost.
-    fn cost(&self) -> Money {
+    pub fn cost(&self) -> Money {
         match &self.settlement {
             Settlement::Release(_) => Money::ZERO,
             Settlement::Charge(row) => row.cost,

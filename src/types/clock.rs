@@ -9,6 +9,14 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Duration;
 }
 
+/// A wall time since the Unix epoch as RFC 3339 in UTC, with milliseconds; years beyond 9999 have no such text and become
+/// the last moment that has one.
+pub fn rfc3339(at: Duration) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let at = UNIX_EPOCH.checked_add(at.min(LAST)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
 /// The system's own clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -17,7 +17,7 @@ mod usage;
 
 pub use account::{AccountId, InvalidAccountId, InvalidKeyName, KeyName};
 pub use call_id::CallId;
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, rfc3339};
 pub use demand::{Demand, Tier};
 pub use digest::sha256;
 pub use job_id::JobId;

@@ -66,7 +66,8 @@ fn copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+        let is_shared = entry.file_name().to_string_lossy().ends_with("-shm");
+        if !is_shared && entry.file_type().unwrap().is_file() {
             fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
     }

@@ -146,6 +146,23 @@ impl Gate {
         }
     }
 
+    /// Waits until no job is left to be done.
+    pub async fn jobs_end(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for state in ["queued", "running", "delivering"] {
+            let line = format!("GET /api/v1/jobs?state={state}");
+            loop {
+                let answer = ask(self.admin, &line, ADMIN).await;
+                let jobs: Value = serde_json::from_slice(&answer.body).unwrap();
+                if jobs["items"].as_array().is_some_and(Vec::is_empty) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "jobs stay {state}: {jobs}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
     /// How many calls there were and what they cost in nano-dollars, in a report by `token` or `key`.
     pub async fn usage(&self, by: &str) -> (u64, i64) {
         #[derive(serde::Deserialize)]

@@ -8,6 +8,7 @@ mod client;
 mod disk;
 mod errors;
 mod gate;
+mod jobs;
 mod kept;
 mod killed;
 mod load;

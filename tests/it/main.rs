@@ -15,6 +15,7 @@ mod framing;
 mod h2_probes;
 mod headers;
 mod hops;
+mod jobs;
 mod limits;
 mod logs;
 mod memory;

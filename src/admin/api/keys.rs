@@ -47,7 +47,7 @@ impl Api {
         name: KeyName,
     ) -> Result<Response<Body>, Problem> {
         let mut fields = Fields::read_or_none(&call.body)?;
-        let grace = grace(&mut fields)?;
+        let grace = grace(&mut fields)?.unwrap_or_default();
         fields.finish()?;
         let entry = entry(&call, "key.rotate", &account, &name);
         let (keys, rotated) = (Arc::clone(&self.keys), name.clone());
@@ -100,12 +100,12 @@ fn entry(call: &Call, action: &'static str, account: &AccountId, name: &KeyName)
     }
 }
 
-/// How long the secret holds that is replaced.
-fn grace(fields: &mut Fields) -> Result<Duration, Problem> {
+/// How long the secret holds that is replaced, if that is said.
+pub(super) fn grace(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
     let Some(text) = fields.text("grace")? else {
-        return Ok(Duration::ZERO);
+        return Ok(None);
     };
-    config::duration(&text).ok_or_else(|| {
+    config::duration(&text).map(Some).ok_or_else(|| {
         Problem::field(
             "grace",
             "expected a whole number and a unit of `ms`, `s`, `m`, `h` or `d`, such as `24h`",

@@ -3,10 +3,10 @@
 use http::Method;
 
 use crate::admin::problem::Problem;
-use crate::types::{AccountId, KeyName, TokenId};
+use crate::types::{AccountId, JobId, KeyName, TokenId};
 
 /// Routes that the contract has and this version lacks.
-const LATER: [&str; 6] = ["tokens", "limits", "jobs", "audit", "status", "openapi.json"];
+const LATER: [&str; 5] = ["tokens", "limits", "audit", "status", "openapi.json"];
 
 /// A route, with what its path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +20,11 @@ pub(super) enum Route {
     Enable(AccountId, KeyName),
     Token(TokenId),
     Usage,
+    Jobs,
+    Job(JobId),
+    Redeliver(JobId),
+    Cancel(JobId),
+    RotateWebhookSecret(AccountId),
 }
 
 impl Route {
@@ -42,7 +47,11 @@ impl Route {
             ["accounts", id, "keys", name, "disable"] => Self::Disable(account(id)?, key(name)?),
             ["accounts", id, "keys", name, "enable"] => Self::Enable(account(id)?, key(name)?),
             ["tokens", id] => Self::Token(TokenId::parse(id).map_err(|_| Problem::not_found("token"))?),
-            ["accounts", _, "webhook-secret", "rotate"] => return Err(Problem::not_in_this_version()),
+            ["accounts", id, "webhook-secret", "rotate"] => Self::RotateWebhookSecret(account(id)?),
+            ["jobs"] => Self::Jobs,
+            ["jobs", id] => Self::Job(job(id)?),
+            ["jobs", id, "redeliver"] => Self::Redeliver(job(id)?),
+            ["jobs", id, "cancel"] => Self::Cancel(job(id)?),
             [first, ..] if LATER.contains(first) => return Err(Problem::not_in_this_version()),
             _ => return Err(Problem::unknown_route()),
         })
@@ -56,9 +65,14 @@ impl Route {
         let allow = match self {
             Self::Accounts | Self::Keys(_) => "GET, HEAD, POST",
             Self::Account(_) => "GET, HEAD, PATCH, DELETE",
-            Self::Usage => "GET, HEAD",
+            Self::Usage | Self::Jobs | Self::Job(_) => "GET, HEAD",
             Self::Key(..) | Self::Token(_) => "DELETE",
-            Self::Rotate(..) | Self::Disable(..) | Self::Enable(..) => "POST",
+            Self::Rotate(..)
+            | Self::Disable(..)
+            | Self::Enable(..)
+            | Self::Redeliver(_)
+            | Self::Cancel(_)
+            | Self::RotateWebhookSecret(_) => "POST",
         };
         if allow.split(", ").any(|known| known == method.as_str()) {
             Ok(())
@@ -74,6 +88,10 @@ fn account(text: &str) -> Result<AccountId, Problem> {
 
 fn key(text: &str) -> Result<KeyName, Problem> {
     KeyName::parse(text).map_err(|_| Problem::not_found("key"))
+}
+
+fn job(text: &str) -> Result<JobId, Problem> {
+    JobId::parse(text).ok_or_else(|| Problem::not_found("job"))
 }
 
 /// Decodes a segment. `None` for one that servers and clients may read differently, and what is no UTF-8.

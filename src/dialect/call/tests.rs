@@ -12,6 +12,7 @@ mod ask;
 mod besides;
 mod clamp;
 mod demand;
+mod webhook;
 
 const LIMITS: ReadLimits = ReadLimits {
     max_json: 2000,
@@ -132,7 +133,6 @@ async fn a_call_without_one_plain_model_is_refused() {
         ("/v1/inference/a/m", r#"{"model":"A/m"}"#),
         ("/v1/inference/a/m", r#"{"models":["a/m","a/n"]}"#),
         ("/v1/inference/a/m", r#"{"model":null}"#),
-        ("/v1/inference/a/m", r#"{"webhook":5}"#),
         ("/v1/inference/deploy/X", r#"{"model":"X"}"#),
         ("/v1/text-to-speech/v", r#"{"model_id":5}"#),
         ("/v1/text-to-speech/v", r#"{"model_id":""}"#),
@@ -190,13 +190,19 @@ async fn a_webhook_means_something_on_native_routes_only() {
     for (path, headers, body, want) in [
         ("/v1/inference/a", JSON, json.to_owned(), true),
         ("/v1/inference/a", FORM, form.clone(), true),
-        ("/v1/inference/a", JSON, r#"{"webhook":null}"#.to_owned(), false),
+        ("/v1/inference/a", JSON, "{}".to_owned(), false),
         (CHAT, JSON, json.to_owned(), false),
         (CHAT, JSON, r#"{"model":"a","webhook":5}"#.to_owned(), false),
         ("/v1/audio/translations", FORM, form, false),
     ] {
         let call = read("POST", path, headers, body.clone()).await.unwrap();
-        assert_eq!(call.webhook(), want, "{path} {body}");
+        let webhook = want.then_some("https://x.test/");
+        assert_eq!(call.webhook(), webhook, "{path} {body}");
+    }
+    for value in ["null", "5", "[]", "{}", "true"] {
+        let body = format!(r#"{{"webhook":{value}}}"#);
+        let refused = read("POST", "/v1/inference/a", JSON, body).await;
+        assert!(matches!(refused, Err(CallError::Webhook)), "{value}");
     }
 }
 

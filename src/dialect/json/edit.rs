@@ -18,6 +18,21 @@ impl JsonObject {
         self.set(key, &value.to_string());
     }
 
+    /// Puts a truth value in the place of a policy key's value, or in front of all members when the key is absent.
+    pub fn set_boolean(&mut self, key: &'static str, value: bool) {
+        self.set(key, if value { "true" } else { "false" });
+    }
+
+    /// Takes a policy key out, with its value and one comma.
+    pub fn remove(&mut self, key: &str) {
+        let Some(at) = self.values.iter().position(|(known, _)| *known == key) else {
+            return;
+        };
+        let (_, value) = self.values.swap_remove(at);
+        let member = member_around(&self.bytes, &value);
+        self.splice(member, "");
+    }
+
     /// What one of `stream_options`' own deciding keys is; `None` where it is absent or null.
     pub fn stream_option(&self, key: &str) -> Option<bool> {
         let found = members(self.raw("stream_options")?, &STREAM_OPTIONS).ok()?;
@@ -121,6 +136,26 @@ impl JsonObject {
             }
         }
         self.bytes = edited.freeze();
+    }
+}
+
+/// A member whose value lies at `value`, and the comma behind it, or before it where it is the last.
+fn member_around(object: &[u8], value: &Range<usize>) -> Range<usize> {
+    let before = object.get(..value.start).unwrap_or_default();
+    // A key that reads as a policy key has no quotation mark inside, however it is written.
+    let mut quotes = memchr::memrchr_iter(b'"', before);
+    let start = quotes.nth(1).unwrap_or_default();
+    let behind = object.get(value.end..).unwrap_or_default();
+    let spaces = behind.len() - behind.trim_ascii_start().len();
+    if behind.get(spaces) == Some(&b',') {
+        return start..value.end + spaces + 1;
+    }
+    let before = object.get(..start).unwrap_or_default().trim_ascii_end();
+    let comma = usize::from(before.ends_with(b","));
+    if comma == 0 {
+        start..value.end
+    } else {
+        before.len() - comma..value.end
     }
 }
 

@@ -358,6 +358,28 @@ proptest! {
     }
 
     #[test]
+    fn a_member_that_is_taken_out_leaves_all_others(
+        members in prop::collection::vec(member(), 0..6),
+        key in prop::sample::select(vec!["model", "model_id", "webhook"]),
+    ) {
+        let mut members = members;
+        let mut seen = Vec::new();
+        members.retain(|(key, _)| !seen.contains(key) && { seen.push(key.clone()); true });
+        let written: Vec<_> = members.iter().map(|(key, value)| format!(" \"{key}\" :{value}\n")).collect();
+        let body = format!("\t{{{}}} ", written.join(","));
+        let mut object = parse(&body).unwrap();
+        object.remove(key);
+        let whole = parse(&body).unwrap();
+        for other in ["model", "model_id", "webhook"] {
+            let want = if other == key { Ok(None) } else { whole.string(other) };
+            prop_assert_eq!(object.string(other), want);
+        }
+        let mut document: Value = serde_json::from_str(&body).unwrap();
+        document.as_object_mut().unwrap().remove(key);
+        prop_assert_eq!(serde_json::from_slice::<Value>(&object.into_bytes()).unwrap(), document);
+    }
+
+    #[test]
     fn the_policy_keys_read_as_a_whole_parser_reads_them(body in "[{}\\[\\]\":, a-cmodelsn0-9.\\\\-]{0,24}") {
         if let Ok(object) = parse(&body)
             && let Ok(document) = serde_json::from_str::<Value>(&body)

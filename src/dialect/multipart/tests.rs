@@ -20,7 +20,13 @@ async fn read(content_type: &str, form: &[u8], cut: usize) -> Result<Form, FormE
         .chunks(cut)
         .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))))
         .collect();
-    Form::read(StreamBody::new(stream::iter(pieces)), content_type, LIMIT, IDLE).await
+    Form::read(
+        StreamBody::new(stream::iter(pieces)),
+        content_type,
+        (LIMIT, IDLE),
+        false,
+    )
+    .await
 }
 
 fn part(disposition: &str, value: &str) -> String {
@@ -299,6 +305,6 @@ async fn a_form_that_is_too_long_or_stalls_is_given_up() {
     ));
     let begun = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(field("model", "m"))))]);
     let silent = StreamBody::new(futures_util::StreamExt::chain(begun, stream::pending()));
-    let read = Form::read(std::pin::pin!(silent), TYPE, LIMIT, IDLE).await;
+    let read = Form::read(std::pin::pin!(silent), TYPE, (LIMIT, IDLE), false).await;
     assert!(matches!(read, Err(FormError::Read(ReadError::Idle { .. }))));
 }

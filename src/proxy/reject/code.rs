@@ -31,12 +31,18 @@ pub enum Code {
     DuplicateField,
     /// The call names no model.
     MissingModel,
+    /// The URL of the webhook is none to which answers are sent.
+    InvalidWebhook,
     /// A header is not what it must be.
     InvalidHeader,
     /// There is no such key or token, or it is another account's.
     NotFound,
     /// Fields of the body are wrong.
     InvalidRequest,
+    /// The idempotency key came with another request before.
+    IdempotencyMismatch,
+    /// Too many jobs of the account wait.
+    QueueFull,
     /// What must last can't be written.
     LedgerUnavailable,
     /// There is no such route.
@@ -63,15 +69,13 @@ pub enum Code {
     UpstreamTimeout,
     /// The gate is about to stop.
     Draining,
-    /// The contract has it, this version does not.
-    NotInThisVersion,
     /// The gate itself is at fault.
     Internal,
 }
 
 impl Code {
     /// Every code, in the order of the table in the README.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::MissingCredentials,
         Self::InvalidCredentials,
         Self::TokenExpired,
@@ -84,10 +88,12 @@ impl Code {
         Self::InvalidBody,
         Self::DuplicateField,
         Self::MissingModel,
+        Self::InvalidWebhook,
         Self::InvalidHeader,
         Self::UnknownRoute,
         Self::NotFound,
         Self::InvalidRequest,
+        Self::IdempotencyMismatch,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
         Self::UnsupportedEncoding,
@@ -96,11 +102,11 @@ impl Code {
         Self::TooManyRequests,
         Self::TooManyTokens,
         Self::LedgerUnavailable,
+        Self::QueueFull,
         Self::UpstreamUnreachable,
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Draining,
-        Self::NotInThisVersion,
         Self::Internal,
     ];
 
@@ -131,6 +137,9 @@ impl Code {
             | Self::InvalidBody
             | Self::DuplicateField
             | Self::MissingModel
+            | Self::InvalidWebhook
+            | Self::IdempotencyMismatch
+            | Self::QueueFull
             | Self::InvalidHeader
             | Self::UnknownRoute
             | Self::NotFound
@@ -144,7 +153,6 @@ impl Code {
             | Self::TooManyTokens
             | Self::LedgerUnavailable
             | Self::Draining
-            | Self::NotInThisVersion
             | Self::Internal => Outcome::Rejected,
         }
     }
@@ -200,6 +208,9 @@ impl Code {
             Self::InvalidBody => ("invalid_body", StatusCode::BAD_REQUEST, None),
             Self::DuplicateField => ("duplicate_field", StatusCode::BAD_REQUEST, None),
             Self::MissingModel => ("missing_model", StatusCode::BAD_REQUEST, None),
+            Self::InvalidWebhook => ("invalid_webhook", StatusCode::BAD_REQUEST, None),
+            Self::IdempotencyMismatch => ("idempotency_mismatch", StatusCode::UNPROCESSABLE_ENTITY, None),
+            Self::QueueFull => ("queue_full", StatusCode::SERVICE_UNAVAILABLE, Some(1)),
             Self::InvalidHeader => ("invalid_header", StatusCode::BAD_REQUEST, None),
             Self::UnknownRoute => ("unknown_route", StatusCode::NOT_FOUND, None),
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, None),
@@ -217,7 +228,6 @@ impl Code {
             Self::UpstreamInvalid => ("upstream_invalid", StatusCode::BAD_GATEWAY, None),
             Self::UpstreamTimeout => ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, None),
             Self::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE, Some(1)),
-            Self::NotInThisVersion => ("not_in_this_version", StatusCode::NOT_IMPLEMENTED, None),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, None),
         }
     }

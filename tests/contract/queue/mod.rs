@@ -92,6 +92,7 @@ fn job_of(id: &str, name: &str) -> NewJob {
         id: new_id(),
         call: CallId::new(NOW),
         at: NOW,
+        due: NOW,
         account: account(id),
         key: KeyName::parse("auto").unwrap(),
         token: None,

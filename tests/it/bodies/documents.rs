@@ -10,7 +10,7 @@ const DEPLOYED: &str = "/v1/inference/deploy/Xy1";
 const SPEECH: &str = "/v1/text-to-speech/voice";
 
 const COMPRESSED: Want = Refused(415, "unsupported_encoding");
-const LATER: Want = Refused(501, "not_in_this_version");
+const NOT_THERE: Want = Refused(400, "invalid_webhook");
 
 /// What is a body at all.
 pub fn shapes() -> Vec<Row> {
@@ -221,11 +221,11 @@ pub fn natives() -> Vec<Row> {
         native(r#"{"models":["acme/model","acme/other"]}"#, BAD),
         native(r#"{"models":["acme/other"]}"#, BAD),
         native(r#"{"models":null}"#, Passed),
-        native(r#"{"webhook":"https://example.com/"}"#, LATER),
-        native(r#"{"w\u0065bhook":"https://example.com/"}"#, LATER),
-        native(r#"{"webhook":""}"#, LATER),
-        native(r#"{"webhook":null}"#, Passed),
-        native(r#"{"webhook":5}"#, BAD),
+        native(r#"{"webhook":"https://127.0.0.1/"}"#, NOT_THERE),
+        native(r#"{"w\u0065bhook":"https://127.0.0.1/"}"#, NOT_THERE),
+        native(r#"{"webhook":""}"#, NOT_THERE),
+        native(r#"{"webhook":null}"#, NOT_THERE),
+        native(r#"{"webhook":5}"#, NOT_THERE),
         native(r#"{"Webhook":"https://example.com/"}"#, BAD),
         native(r#"{"max_new_tokens":"5"}"#, BAD),
         native(r#"{"num_images":2}"#, Passed),

@@ -26,7 +26,7 @@ const NATIVE: &str = "/v1/inference/acme/model";
 const BAD: Want = Refused(400, "invalid_body");
 const TWICE: Want = Refused(400, "duplicate_field");
 const NO_MODEL: Want = Refused(400, "missing_model");
-const LATER: Want = Refused(501, "not_in_this_version");
+const NOT_THERE: Want = Refused(400, "invalid_webhook");
 
 /// The model's part, a file's part, and the end.
 const M: &str = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nacme/model\r\n";
@@ -296,11 +296,11 @@ pub fn natives() -> Vec<Row> {
             &[&text("name=\"models\"", "acme/model"), F, END],
             BAD,
         ),
-        native("a webhook", &[F, &hook("https://example.com/"), END], LATER),
+        native("a webhook", &[F, &hook("https://127.0.0.1/"), END], NOT_THERE),
         native(
             "a webhook as JSON",
-            &[F, &hook("\"https://example.com/\""), END],
-            LATER,
+            &[F, &hook("\"https://127.0.0.1/\""), END],
+            NOT_THERE,
         ),
         native(
             "two webhooks",

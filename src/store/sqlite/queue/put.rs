@@ -28,7 +28,7 @@ const UNFINISHED: &str = "SELECT jobs FROM job_accounts WHERE account = ?1";
 const PUT: &str = "
     INSERT INTO jobs (id, call, at, account, key, token, model, surface, origin, state, lane, due, gap, epoch, crashes,
         failed, kept, amount, purses)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?3, 0, 0, 0, 0, 1,
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, 0, 0, 1,
         (SELECT amount FROM holds WHERE call = ?2), (SELECT purses FROM holds WHERE call = ?2))";
 
 /// A job with its contents sealed.
@@ -130,7 +130,7 @@ fn unfinished(connection: &Connection, account: &AccountId) -> Result<u64, Fault
 fn insert(connection: &Connection, job: &NewJob) -> Result<i64, Fault> {
     let lane = Lane::of_model(&job.account, job.model.as_ref());
     let (account, at) = (job.account.as_str(), rounded_down(job.at));
-    let columns: [&dyn ToSql; 11] = [
+    let columns: [&dyn ToSql; 12] = [
         &job.id.as_str(),
         job.call.as_bytes(),
         &at,
@@ -142,6 +142,7 @@ fn insert(connection: &Connection, job: &NewJob) -> Result<i64, Fault> {
         &job.origin,
         &row::QUEUED,
         &lane.as_str(),
+        &rounded_down(job.due),
     ];
     let seq = connection.prepare_cached(PUT)?.insert(&columns[..])?;
     if let Some(once) = &job.once {

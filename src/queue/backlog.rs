@@ -1,0 +1,67 @@
+//! What those who fill the queue and those who work on it share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::store::Queue;
+use crate::types::Clock;
+
+/// The queue, the time by which things are due in it, and a bell.
+#[derive(Debug)]
+pub struct Backlog {
+    queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
+    began: (Duration, Instant),
+    runnable: Notify,
+    deliverable: Notify,
+}
+
+impl Backlog {
+    /// Puts them together; time goes on from now.
+    pub fn new(queue: Arc<dyn Queue>, clock: Arc<dyn Clock>) -> Self {
+        let began = (clock.now(), Instant::now());
+        Self {
+            queue,
+            clock,
+            began,
+            runnable: Notify::new(),
+            deliverable: Notify::new(),
+        }
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &dyn Queue {
+        &*self.queue
+    }
+
+    /// The wall time, which may jump.
+    pub fn wall_time(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// The time by which things are due: the wall time at the start and what has passed since. A wall clock that is set
+    /// neither makes everything due at once nor puts it off.
+    pub fn now(&self) -> Duration {
+        let (wall, since) = self.began;
+        wall.saturating_add(since.elapsed())
+    }
+
+    /// Rings for those who run calls, and for those who deliver. A hint: whoever misses it looks again by itself.
+    pub fn ring(&self) {
+        self.runnable.notify_one();
+        self.deliverable.notify_one();
+    }
+
+    /// Rings for those who run calls.
+    pub fn runnable(&self) -> &Notify {
+        &self.runnable
+    }
+
+    /// Rings for those who deliver.
+    pub fn deliverable(&self) -> &Notify {
+        &self.deliverable
+    }
+}

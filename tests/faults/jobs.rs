@@ -1,0 +1,202 @@
+//! The gate is killed while it takes in, runs and delivers jobs: none that was answered with `queued` is lost, each is paid
+//! for once, and only what was under way at a kill happens twice.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use crate::client::Raw;
+use crate::gate::{Gate, mint};
+use crate::upstream::Upstream;
+use crate::{Dice, books, rounds};
+
+/// A receiver that hangs is given up soon, and tried often.
+const SETTINGS: &str = "[webhooks]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\ntimeout = \"400ms\"\n\
+    workers = 16\nschedule = [\"100ms\", \"100ms\", \"100ms\", \"100ms\", \"200ms\", \"200ms\", \"500ms\", \"500ms\", \"1s\", \
+    \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\", \"1s\"]\n";
+
+/// How often a job is sent: 50 a second.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// What was done at a kill or just before it may be done again.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
+/// A receiver in the process of the test. It refuses three of ten deliveries and hangs in one of twenty.
+struct Receiver {
+    addr: SocketAddr,
+    taken: Arc<Mutex<HashMap<String, Vec<Instant>>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let taken: Arc<Mutex<HashMap<String, Vec<Instant>>>> = Arc::default();
+        let kept = Arc::clone(&taken);
+        let serving = tokio::spawn(async move {
+            let mut dice = Dice::new(7);
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(receive(stream, dice.below(100), Arc::clone(&kept)));
+            }
+        });
+        Self { addr, taken, serving }
+    }
+
+    fn taken(&self) -> HashMap<String, Vec<Instant>> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Takes one delivery, or does not.
+async fn receive(mut stream: TcpStream, luck: u64, taken: Arc<Mutex<HashMap<String, Vec<Instant>>>>) {
+    let mut bytes = Vec::new();
+    let whole = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let value = |name: &str| {
+            let line = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with(name))?;
+            Some(line.split_once(": ")?.1.to_owned())
+        };
+        let len: usize = value("content-length")?.parse().ok()?;
+        (body.len() >= len).then(|| value("webhook-id")).flatten()
+    };
+    let id = loop {
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(len) => bytes.extend_from_slice(&piece[..len]),
+        }
+        if let Some(id) = whole(&bytes) {
+            break id;
+        }
+    };
+    let status = match luck {
+        0..5 => return sleep(Duration::from_secs(2)).await,
+        5..35 => "503 Service Unavailable",
+        _ => "200 OK",
+    };
+    if status == "200 OK" {
+        taken.lock().unwrap().entry(id).or_default().push(Instant::now());
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.ok();
+}
+
+/// Sends jobs until it is told to stop; gives the ids of those that were answered with `queued`.
+async fn send(addr: SocketAddr, token: String, hook: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
+    let body = json!({
+        "input": "How high is the tide at noon?",
+        "max_new_tokens": 20,
+        "webhook": format!("http://{hook}/hook"),
+    })
+    .to_string();
+    let mut acknowledged = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(stream) = TcpStream::connect(addr).await else {
+            break;
+        };
+        let mut raw = Raw::of(stream);
+        raw.send(format!(
+            "POST /v1/inference/anthropic/claude-4-sonnet HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {token}\r\n\
+             x-sim-token-ms: 1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+        if let Some(answer) = raw.answer().await.filter(|answer| answer.status == 200) {
+            let value: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(value["inference_status"]["status"], "queued");
+            acknowledged.push(value["request_id"].as_str().unwrap().to_owned());
+        }
+        sleep(EVERY).await;
+    }
+    acknowledged
+}
+
+/// How many deliveries were taken that had been taken before; each was under way at a kill.
+fn repeated(taken: &HashMap<String, Vec<Instant>>, kills: &[Instant]) -> usize {
+    let mut repeated = 0;
+    for (id, times) in taken.iter().filter(|(_, times)| times.len() > 1) {
+        let first = times[0];
+        let killed = kills
+            .iter()
+            .any(|kill| *kill < first + UNDER_WAY && first < *kill + UNDER_WAY);
+        assert!(killed, "{id} was delivered twice without a kill");
+        repeated += times.len() - 1;
+    }
+    repeated
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_is_killed_with_jobs_at_work_loses_none_and_charges_each_once() {
+    let upstream = Upstream::start().await;
+    let receiver = Receiver::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = mint("1000");
+    let (mut acknowledged, mut kills) = (Vec::new(), Vec::new());
+    for round in 0..rounds(8) {
+        let mut gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
+        let stop = Arc::new(AtomicBool::new(false));
+        let sending = tokio::spawn(send(gate.addr, token.clone(), receiver.addr, Arc::clone(&stop)));
+        sleep(Duration::from_millis(50 + Dice::new(round).below(950))).await;
+        gate.kill();
+        kills.push(Instant::now());
+        stop.store(true, Ordering::Relaxed);
+        acknowledged.extend(sending.await.unwrap());
+    }
+    let gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
+    let wait = Duration::from_secs(30 + acknowledged.len() as u64 / 10);
+    let all = timeout(wait, async {
+        while acknowledged.iter().any(|id| !receiver.taken().contains_key(id)) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let missing = || {
+        let taken = receiver.taken();
+        acknowledged
+            .iter()
+            .filter(|id| !taken.contains_key(*id))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert!(all.await.is_ok(), "lost: {:?}", missing());
+    let balance = gate.settled(&token).await;
+    upstream.billed().await;
+    gate.jobs_end().await;
+    let (calls, spent) = gate.usage("token").await;
+    gate.terminate();
+    gate.ended().await;
+    let books = books::read(folder.path());
+    assert_eq!(books.holds, (0, 0));
+    assert_eq!((balance.spent, balance.held), (spent, 0));
+    assert_eq!(books.spent, spent);
+    for id in &acknowledged {
+        assert!(
+            books.costs.get(id).is_some_and(|cost| *cost > 0),
+            "{id} was not charged"
+        );
+    }
+    let twice = repeated(&receiver.taken(), &kills);
+    let again = upstream.calls() - calls;
+    println!(
+        "{} jobs acknowledged and {calls} made in {} kills: 0 lost, {twice} deliveries and {again} calls repeated",
+        acknowledged.len(),
+        kills.len()
+    );
+    assert!(again <= 16 * kills.len() as u64, "{again} calls repeated");
+}
