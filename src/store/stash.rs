@@ -68,18 +68,13 @@ impl Chunk<'_> {
 }
 
 impl Stashes {
-    /// The folder beside the database at `path`, made where it is missing.
-    pub(super) fn open(path: &Path, master: Arc<MasterKeys>) -> io::Result<Self> {
-        let folder = folder::parent(&path.canonicalize()?).join("jobs");
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => folder::sync_parent(&folder)?,
-        }
-        Ok(Self {
-            folder: folder.into(),
+    /// The folder beside the database at `path`. The first file makes it.
+    pub(super) fn beside(path: &Path, master: Arc<MasterKeys>) -> Self {
+        Self {
+            folder: folder::parent(path).join("jobs").into(),
             master,
             in_use: Arc::default(),
-        })
+        }
     }
 
     /// Writes a content of at most `limit` bytes into a file that is gone when the answer is dropped.
@@ -179,7 +174,11 @@ impl Stashes {
     /// The names of all files that are not spared. Blocks while it works.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries?,
+        };
+        for entry in entries {
             if let Ok(name) = entry?.file_name().into_string()
                 && is_name(&name)
             {
@@ -190,6 +189,14 @@ impl Stashes {
         let in_use = self.in_use.lock();
         names.retain(|name| !in_use.contains_key(&**name));
         Ok(names)
+    }
+
+    /// Makes the folder, for its owner alone.
+    fn make(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => folder::sync_parent(&self.folder),
+        }
     }
 
     fn path_of(&self, name: &str) -> PathBuf {

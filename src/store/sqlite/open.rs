@@ -127,15 +127,6 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-impl From<Fault> for OpenError {
-    fn from(fault: Fault) -> Self {
-        let what = match fault {
-            Fault::Damaged(what) | Fault::Unavailable(what) | Fault::InDoubt(what) => what,
-        };
-        Self::Damaged { what }
-    }
-}
-
 impl From<StartError> for OpenError {
     fn from(error: StartError) -> Self {
         match error {
@@ -183,8 +174,11 @@ pub(super) fn open(path: &Path, master: &Arc<MasterKeys>) -> Result<(Opened, Sta
     settle(&connection)?;
     migrate(&mut connection)?;
     rotation::unlock(&mut connection, master)?;
-    let stashes = Stashes::open(&path, Arc::clone(master)).map_err(unusable)?;
-    queue::sweep_at_start(&connection, &stashes)?;
+    let stashes = Stashes::beside(&path, Arc::clone(master));
+    let names = stashes.names().map_err(unusable)?;
+    for name in queue::of_no_job(&connection, &names)? {
+        stashes.remove_now(&name);
+    }
     let reopen = move || {
         let connection = connect(&path)?;
         settle(&connection)?;

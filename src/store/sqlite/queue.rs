@@ -28,7 +28,7 @@ use crate::queue::{
 };
 use crate::types::{AccountId, CallId};
 
-pub(super) use forget::sweep_at_start;
+pub(super) use forget::of_no_job;
 pub(super) use reseal::all_known;
 
 impl Queue for Sqlite {

@@ -32,9 +32,9 @@ fn only_names_of_our_own_are_ours() {
 async fn contents_of_every_length_are_read_as_they_were_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
-    fs::write(&path, "").unwrap();
     let master = Arc::new(MasterKeys::generate().unwrap());
-    let stashes = Stashes::open(&path, master).unwrap();
+    let stashes = Stashes::beside(&path, master);
+    assert!(stashes.names().unwrap().is_empty());
     let job = JobId::new([7; 32]);
     for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5] {
         let bytes: Vec<u8> = (0..=250).cycle().take(len).collect();

@@ -22,9 +22,17 @@ impl Writer {
     /// Makes the file, for its owner alone.
     pub(super) fn create(stashes: &Stashes, job: JobId, name: Arc<str>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600);
+        let options = options.write(true).create_new(true).mode(0o600);
+        let path = stashes.path_of(&name);
+        let file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                stashes.make()?;
+                options.open(&path)?
+            }
+            file => file?,
+        };
         Ok(Self {
-            file: file.open(stashes.path_of(&name))?,
+            file,
             stashes: stashes.clone(),
             job,
             name,

@@ -55,7 +55,8 @@ impl Home {
 
     /// The sealed files of jobs.
     fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.0.path().join("kept/jobs")).unwrap();
+        let entries = std::fs::read_dir(self.0.path().join("kept/jobs"));
+        let entries = entries.into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 }

@@ -10,8 +10,7 @@ use super::put::ONCE;
 use crate::queue::QueueError;
 use crate::store::sqlite::Sqlite;
 use crate::store::sqlite::keys::rounded_down;
-use crate::store::sqlite::writer::{Base, Fault};
-use crate::store::stash::Stashes;
+use crate::store::sqlite::writer::Fault;
 
 /// How many rows one transaction deletes.
 const AT_ONCE: usize = 1000;
@@ -141,7 +140,7 @@ async fn sweep(store: &Sqlite) -> Result<u64, QueueError> {
     for names in names.chunks(AT_ONCE) {
         let names = names.to_vec();
         let unknown = store
-            .change(move |base: &mut Base| unknown(&base.connection, &names))
+            .change(move |base| Ok(of_no_job(&base.connection, &names)?))
             .await?;
         swept = swept.saturating_add(unknown.len().try_into().unwrap_or(u64::MAX));
         store.stashes.remove(unknown).await;
@@ -149,22 +148,11 @@ async fn sweep(store: &Sqlite) -> Result<u64, QueueError> {
     Ok(swept)
 }
 
-/// Removes files of no job, at the start. Blocks while it works.
-pub(in crate::store::sqlite) fn sweep_at_start(
-    connection: &Connection,
-    stashes: &Stashes,
-) -> Result<(), Fault> {
-    let names = stashes
-        .names()
-        .map_err(|error| Fault::Unavailable(error.to_string()))?;
-    for name in unknown(connection, &names)? {
-        stashes.remove_now(&name);
-    }
-    Ok(())
-}
-
 /// Which of the files no job has.
-fn unknown(connection: &Connection, names: &[String]) -> Result<Vec<String>, Fault> {
+pub(in crate::store::sqlite) fn of_no_job(
+    connection: &Connection,
+    names: &[String],
+) -> rusqlite::Result<Vec<String>> {
     let mut known = connection.prepare_cached(KNOWN)?;
     let mut unknown = Vec::new();
     for name in names {

@@ -156,7 +156,7 @@ fn replace(connection: &Connection, header: &Header, renewed: &[Renewed]) -> Res
 pub(in crate::store::sqlite) fn all_known(
     connection: &Connection,
     master: &MasterKeys,
-) -> Result<bool, Fault> {
+) -> rusqlite::Result<bool> {
     let mut next = connection.prepare_cached(NEXT_MASTER)?;
     let mut last = Vec::new();
     loop {
@@ -170,7 +170,7 @@ pub(in crate::store::sqlite) fn all_known(
     let mut secrets = connection.prepare_cached(SECRETS)?;
     let mut rows = secrets.query([])?;
     while let Some(row) = rows.next()? {
-        let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let sealed = row.get_ref(0)?.as_blob()?;
         if sealed.get(..9).is_some_and(|header| !master.knows(header)) {
             return Ok(false);
         }
