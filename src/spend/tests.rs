@@ -1,5 +1,9 @@
 //! Money with no ledger behind it, for tests of those who only pass it on.
 
+mod model;
+mod player;
+mod schedules;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
