@@ -55,7 +55,7 @@ pub trait Queue: Send + Sync + Debug {
 
     /// Frees leases of jobs that nobody works on: with `expired` those that have run out by then, whosever they are (also one
     /// of a claim whose answer nobody took); without it, at the start, all of other owners than `owner`. One that was freed
-    /// so three times is dead, and what is held for it goes back. Gives how many were freed.
+    /// so three times is dead, and what is held for it is spent. Gives how many were freed.
     ///
     /// Where the clock was put back, as `now` tells, what waits is due in about its gap at the latest.
     ///

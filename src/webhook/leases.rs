@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::queue::{Backlog, JobId, Lease};
+use crate::queue::{Backlog, JobId, Lease, QueueError};
 
 /// How long a lease holds if it is not renewed: a process that is gone this long is taken for dead.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
-
-/// How often leases are renewed: twice may fail.
-const RENEW_EVERY: Duration = Duration::from_secs(20);
 
 /// What is held.
 #[derive(Debug, Clone, Default)]
@@ -40,23 +37,19 @@ impl Leases {
         }
     }
 
-    /// Renews all leases now and then; never ends.
-    pub(super) async fn renew(&self, backlog: &Backlog) {
-        loop {
-            tokio::time::sleep(RENEW_EVERY).await;
-            let leases: Vec<Lease> = self.held().values().map(|(lease, _)| lease.clone()).collect();
-            if leases.is_empty() {
-                continue;
-            }
-            match backlog
-                .queue()
-                .renew(leases, backlog.now().saturating_add(LEASE))
-                .await
-            {
-                Ok(lost) => self.lose(&lost),
-                Err(error) => tracing::warn!(%error, "leases of jobs could not be renewed"),
-            }
+    /// Renews all leases. To be called so often that two calls in a row may fail.
+    ///
+    /// # Errors
+    /// They can't be written: they hold for as long as they did.
+    pub(super) async fn renew(&self, backlog: &Backlog) -> Result<(), QueueError> {
+        let leases: Vec<Lease> = self.held().values().map(|(lease, _)| lease.clone()).collect();
+        if leases.is_empty() {
+            return Ok(());
         }
+        let until = backlog.now().saturating_add(LEASE);
+        let lost = backlog.queue().renew(leases, until).await?;
+        self.lose(&lost);
+        Ok(())
     }
 
     /// The lease of `job`, whichever it is, does not hold any more.

@@ -8,8 +8,8 @@ use crate::queue::QueueError;
 /// How often the metrics of the queue are brought up to date.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// How often leases of dead processes are looked for.
-const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
+/// How often leases are renewed, and those of dead processes looked for: twice may fail.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 
 /// How often what is no longer needed is deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -24,7 +24,7 @@ const RESEAL_PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn keep(worker: &Worker) {
     tokio::join!(
         every(COUNT_EVERY, || count(worker)),
-        every(TAKE_OVER_EVERY, || take_over(worker)),
+        every(RENEW_EVERY, || take_over(worker)),
         every(FORGET_EVERY, || forget(worker)),
         reseal(worker),
     );
@@ -54,8 +54,11 @@ async fn count(worker: &Worker) -> Result<(), QueueError> {
     Ok(())
 }
 
+/// Frees leases that have run out. Those of this process are renewed first: after a time in which the disk could not be
+/// written they may have run out too, and somebody works on their jobs.
 async fn take_over(worker: &Worker) -> Result<(), QueueError> {
     let backlog = worker.backlog();
+    worker.leases().renew(backlog).await?;
     let freed = backlog
         .queue()
         .take_over(worker.owner(), Some(backlog.now()), backlog.now())

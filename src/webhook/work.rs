@@ -117,6 +117,10 @@ impl Worker {
         &self.metrics
     }
 
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     pub(super) fn owner(&self) -> CallId {
         self.owner
     }
@@ -135,12 +139,9 @@ impl Worker {
             self.tasks.close();
             self.tasks.wait().await;
         };
-        let kept = async {
-            tokio::join!(self.leases.renew(&self.backlog), upkeep::keep(&self));
-        };
         tokio::select! {
             () = claiming => {}
-            () = kept => {}
+            () = upkeep::keep(&self) => {}
         }
     }
 

@@ -237,7 +237,7 @@ async fn a_cancelled_job_gives_its_hold_back_unless_its_call_was_under_way() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_quarantined_gives_its_hold_back() {
+async fn a_job_that_is_quarantined_is_charged_what_was_held() {
     let home = Home::new();
     let queue = home.open();
     queue.put(paid(job(), 30, 100)).await.unwrap();
@@ -246,5 +246,5 @@ async fn a_job_that_is_quarantined_gives_its_hold_back() {
         claim_one(&queue, Phase::Run).await;
         queue.take_over(owner(process), None, NOW).await.unwrap();
     }
-    assert_eq!(balance(&queue).await, (0, 0));
+    assert_eq!(balance(&queue).await, (30, 0));
 }

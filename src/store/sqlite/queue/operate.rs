@@ -88,8 +88,10 @@ fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration
     for (seq, call, crashes) in &leases {
         base.connection.prepare_cached(FREE)?.execute([seq])?;
         if crashes.saturating_add(1) >= MAX_CRASHES {
-            let job = (*seq, CallId::from_bytes(*call));
-            change::die(base, job, Death::Quarantined, now)?;
+            let call = CallId::from_bytes(*call);
+            // Its call may have cost something each time.
+            ledger::charge_held(base, call)?;
+            change::die(base, (*seq, call), Death::Quarantined, now)?;
         }
     }
     Ok(leases.len().try_into().unwrap_or(u64::MAX))
