@@ -78,7 +78,8 @@ def test_a_delivery_is_genuine_and_a_changed_one_is_not(receiver, verifier):
     queued = post(NATIVE, {"input": "The tide", "webhook": receiver.url}, gate.KEY)
     assert queued["inference_status"]["status"] == "queued"
     headers, body = receiver.delivered()
-    delivered = kind(SECRET).verify(body, headers)
+    kind(SECRET).verify(body, headers)
+    delivered = json.loads(body)
     assert delivered["request_id"] == queued["request_id"] == headers["webhook-id"]
     assert delivered["results"][0]["generated_text"].startswith(gate.SAID)
     for at in range(0, len(body), 7):
@@ -139,7 +140,8 @@ def test_both_secrets_are_good_while_one_takes_over(receiver, verifier):
     second = post(rotate, {"grace": "1h"}, "none")["secret"]
     post(NATIVE, {"input": "The tide", "webhook": receiver.url}, gate.MANAGER_KEY)
     headers, body = receiver.delivered()
-    assert kind(first).verify(body, headers) == kind(second).verify(body, headers)
+    kind(first).verify(body, headers)
+    kind(second).verify(body, headers)
     with pytest.raises(refused):
         kind(SECRET).verify(body, headers)
     third = post(rotate, {"grace": "0s"}, "none")["secret"]
