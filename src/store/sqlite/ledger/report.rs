@@ -94,42 +94,75 @@ fn read(connection: &Connection, report: &Report) -> Result<Vec<ReportRow>, Ledg
         rounded_down(report.to),
         account
     ])?;
-    let mut groups: HashMap<Vec<u8>, Sums, RandomState> = HashMap::default();
+    let mut groups = Groups::default();
     let mut name = Vec::new();
     while let Some(row) = rows.next()? {
         put_name(row, &mut name)?;
-        if let Some(sums) = groups.get_mut(&name) {
-            sums.add(row)?;
-            continue;
-        }
-        if groups.len() >= MAX_GROUPS {
-            return Err(LedgerError::Unavailable {
-                why: format!("the report has more than {MAX_GROUPS} rows; ask for a shorter time"),
-            });
-        }
-        let mut sums = Sums::of(group(row, report.by)?);
-        sums.add(row)?;
-        groups.insert(name.clone(), sums);
+        groups.of(&name)?.add(row)?;
     }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_unstable_by(|(name, sums), (other_name, other)| {
-        let by_cost = match report.by {
-            By::Day => Ordering::Equal,
-            By::Account | By::Key | By::Token | By::Model => other.cost.cmp(&sums.cost),
-        };
-        by_cost.then_with(|| name.cmp(other_name))
-    });
     let limit = usize::try_from(report.limit).unwrap_or(usize::MAX);
-    Ok(groups
-        .into_iter()
-        .take(limit)
-        .map(|(_, sums)| sums.into())
-        .collect())
+    let groups = groups.first(limit, report.by).into_iter();
+    groups
+        .map(|(name, sums)| Ok(sums.row(group(&name, report.by)?)))
+        .collect()
+}
+
+/// Sums by the names of their groups. Sums stand apart from names, and names are read only of the groups that are told:
+/// what is touched for every row must be small, or it is not in the cache of the processor.
+#[derive(Default)]
+struct Groups {
+    places: HashMap<Vec<u8>, usize, RandomState>,
+    sums: Vec<Sums>,
+}
+
+impl Groups {
+    fn of(&mut self, name: &[u8]) -> Result<&mut Sums, LedgerError> {
+        let next = self.sums.len();
+        let place = match self.places.get(name) {
+            Some(place) => *place,
+            None if next >= MAX_GROUPS => {
+                return Err(LedgerError::Unavailable {
+                    why: format!("the report has more than {MAX_GROUPS} rows; ask for a shorter time"),
+                });
+            }
+            None => {
+                self.places.insert(name.to_vec(), next);
+                self.sums.push(Sums::default());
+                next
+            }
+        };
+        self.sums.get_mut(place).ok_or_else(|| LedgerError::Unavailable {
+            why: "a report has lost a row".to_owned(),
+        })
+    }
+
+    /// The first `limit` of them in the order of a report.
+    fn first(self, limit: usize, by: By) -> Vec<(Vec<u8>, Sums)> {
+        let Self { places, sums } = self;
+        let named = places
+            .into_iter()
+            .filter_map(|(name, place)| Some((name, *sums.get(place)?)));
+        let mut groups: Vec<_> = named.collect();
+        let order = |(name, sums): &(Vec<u8>, Sums), (other_name, other): &(Vec<u8>, Sums)| {
+            let by_cost = match by {
+                By::Day => Ordering::Equal,
+                By::Account | By::Key | By::Token | By::Model => other.cost.cmp(&sums.cost),
+            };
+            by_cost.then_with(|| name.cmp(other_name))
+        };
+        if limit < groups.len() {
+            // Those before it come to the front, in any order.
+            groups.select_nth_unstable_by(limit, order);
+            groups.truncate(limit);
+        }
+        groups.sort_unstable_by(order);
+        groups
+    }
 }
 
 /// Sums of the rows of a group.
+#[derive(Debug, Clone, Copy, Default)]
 struct Sums {
-    group: Group,
     calls: u64,
     input: u64,
     output: u64,
@@ -138,17 +171,6 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(group: Group) -> Self {
-        Self {
-            group,
-            calls: 0,
-            input: 0,
-            output: 0,
-            cached: 0,
-            cost: 0,
-        }
-    }
-
     fn add(&mut self, row: &Row<'_>) -> Result<(), LedgerError> {
         let [input, output, cached, cost] =
             [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?].map(positive);
@@ -159,17 +181,15 @@ impl Sums {
         self.cost = self.cost.saturating_add(cost.into());
         Ok(())
     }
-}
 
-impl From<Sums> for ReportRow {
-    fn from(sums: Sums) -> Self {
-        let cost = i64::try_from(sums.cost).unwrap_or(i64::MAX);
-        Self {
-            group: sums.group,
-            calls: sums.calls,
-            input: sums.input,
-            output: sums.output,
-            cached: sums.cached,
+    fn row(self, group: Group) -> ReportRow {
+        let cost = i64::try_from(self.cost).unwrap_or(i64::MAX);
+        ReportRow {
+            group,
+            calls: self.calls,
+            input: self.input,
+            output: self.output,
+            cached: self.cached,
             cost: Money::from_nanos(cost).unwrap_or_default(),
         }
     }
@@ -193,32 +213,42 @@ fn put_name(row: &Row<'_>, name: &mut Vec<u8>) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn group(row: &Row<'_>, by: By) -> Result<Group, LedgerError> {
-    let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-    let account = || AccountId::parse(text(0)?).map_err(|_invalid| damaged("the account of a usage row"));
-    Ok(match by {
-        By::Account => Group::Account(account()?),
-        By::Key => {
-            let key = KeyName::parse(text(1)?);
-            Group::Key(
-                account()?,
-                key.map_err(|_invalid| damaged("the key of a usage row"))?,
-            )
+/// What [`put_name`] has made a name of.
+fn group(name: &[u8], by: By) -> Result<Group, LedgerError> {
+    let read = match by {
+        By::Account => {
+            text(name).and_then(|(account, _)| Some(Group::Account(AccountId::parse(account).ok()?)))
         }
-        By::Token => {
-            let token = TokenId::parse(text(1)?);
-            Group::Token(
-                account()?,
-                token.map_err(|_invalid| damaged("the token of a usage row"))?,
-            )
-        }
-        By::Model => {
-            let model: Option<String> = row.get(0)?;
-            let model = model.map(|name| ModelName::parse(&name)).transpose();
-            Group::Model(model.map_err(|_invalid| damaged("the model of a usage row"))?)
-        }
-        By::Day => Group::Day(Duration::from_millis(positive(row.get(0)?))),
-    })
+        By::Key => two_texts(name).and_then(|(account, key)| {
+            let account = AccountId::parse(account).ok()?;
+            Some(Group::Key(account, KeyName::parse(key).ok()?))
+        }),
+        By::Token => two_texts(name).and_then(|(account, token)| {
+            let account = AccountId::parse(account).ok()?;
+            Some(Group::Token(account, TokenId::parse(token).ok()?))
+        }),
+        By::Model => match name.first() {
+            Some(0) => Some(Group::Model(None)),
+            _ => text(name).and_then(|(model, _)| Some(Group::Model(Some(ModelName::parse(model).ok()?)))),
+        },
+        By::Day => name
+            .first_chunk()
+            .map(|day| Group::Day(Duration::from_millis(positive(i64::from_be_bytes(*day))))),
+    };
+    read.ok_or_else(|| damaged("a name in a usage row").into())
+}
+
+fn two_texts(name: &[u8]) -> Option<(&str, &str)> {
+    let (first, rest) = text(name)?;
+    let (second, _) = text(rest)?;
+    Some((first, second))
+}
+
+/// The text at the beginning of a name, and what comes after it.
+fn text(name: &[u8]) -> Option<(&str, &[u8])> {
+    let mut parts = name.strip_prefix(&[1])?.splitn(2, |byte| *byte == 0);
+    let text = str::from_utf8(parts.next()?).ok()?;
+    Some((text, parts.next()?))
 }
 
 fn positive(number: i64) -> u64 {
