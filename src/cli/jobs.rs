@@ -35,6 +35,7 @@ struct Attempt {
     at: String,
     status: Option<u16>,
     error: Option<String>,
+    said: Option<String>,
 }
 
 /// Lists jobs, shows one, or has one delivered again or ended.
@@ -142,6 +143,9 @@ fn single(job: &Job) -> String {
             "attempt",
             &format!("{} {} {status}: {error}", attempt.at, attempt.phase),
         );
+        if let Some(said) = &attempt.said {
+            line("", said);
+        }
     }
     text
 }

@@ -36,6 +36,9 @@ const MAX_BOUNDARY: usize = 70;
 /// The beginning of a part's content type that some parsers take for more parts.
 const NESTED: &[u8] = b"multipart/";
 
+/// The length of CRLF.
+const LINE_BREAK: u64 = 2;
+
 /// The field that tells some servers the charset of all others (RFC 7578, section 4.6).
 const CHARSET_FIELD: &str = "_charset_";
 
@@ -70,7 +73,8 @@ pub struct Form {
     others: Vec<Other>,
     /// Of every part's name and content, where that was asked for: two forms with other boundaries have the same.
     digest: Option<Box<[u8; 32]>>,
-    edit: Option<(Range<u64>, Bytes)>,
+    /// What is replaced or taken out.
+    edits: Vec<(Range<u64>, Bytes)>,
 }
 
 /// A policy field.
@@ -135,13 +139,11 @@ impl Form {
             let start = starts.get(index).copied().unwrap_or_default();
             let end = starts.get(index + 1).copied().unwrap_or_default();
             let len = u64::try_from(value.len()).unwrap_or_default();
-            // A form begins with its boundary: with the first part the line break before the second goes.
-            let line_break = if index == 0 { 2 } else { 0 };
             Field {
                 name,
                 value,
                 place: end.saturating_sub(len)..end,
-                part: start..end.saturating_add(line_break),
+                part: start..end,
             }
         });
         Ok(Self {
@@ -149,7 +151,7 @@ impl Form {
             others: parts.others,
             digest: parts.digest.map(|digest| Box::new(digest.finish())),
             spool,
-            edit: None,
+            edits: Vec::new(),
         })
     }
 
@@ -181,25 +183,42 @@ impl Form {
         let Some(field) = self.fields.iter().find(|field| field.name == name) else {
             return;
         };
-        let value = other(&field.value).map(|value| value.to_string());
-        self.edit = value.map(|value| (field.place.clone(), Bytes::from(value)));
+        if let Some(value) = other(&field.value) {
+            let place = field.place.clone();
+            self.edits.retain(|(edited, _)| *edited != place);
+            self.edits.push((place, Bytes::from(value.to_string())));
+        }
     }
 
-    /// Takes a policy field out. A value that was to be replaced is not, then.
+    /// Takes a policy field out.
     pub fn remove(&mut self, name: &str) {
         let field = self.fields.iter().position(|field| field.name == name);
         if let Some(at) = field {
             let field = self.fields.swap_remove(at);
-            self.edit = Some((field.part, Bytes::new()));
+            self.edits.retain(|(edited, _)| *edited != field.place);
+            self.edits.push((field.part, Bytes::new()));
         }
     }
 
-    /// The form for the upstream: as it came, but for what was replaced or taken out last.
+    /// The form for the upstream: as it came, but for what was replaced or taken out.
     ///
     /// # Errors
     /// The spooled file can't be read.
-    pub async fn into_body(self) -> std::io::Result<Body> {
-        self.spool.into_body(self.edit).await
+    pub async fn into_body(mut self) -> std::io::Result<Body> {
+        self.edits.sort_by_key(|(place, _)| place.start);
+        let gone = self.edits.iter().filter(|(_, put)| put.is_empty());
+        let begins = gone.fold(
+            0,
+            |begins, (place, _)| {
+                if place.start == begins { place.end } else { begins }
+            },
+        );
+        if begins > 0 {
+            // A form begins with its boundary: what was the line break before it goes with the first parts.
+            self.edits
+                .push((begins..begins.saturating_add(LINE_BREAK), Bytes::new()));
+        }
+        self.spool.into_body(self.edits).await
     }
 }
 

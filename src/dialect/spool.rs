@@ -57,35 +57,41 @@ impl Spool {
         self.len
     }
 
-    /// The body for the upstream, of exactly known length: as it came, or with `edit`'s range replaced by its bytes.
+    /// The body for the upstream, of exactly known length: as it came, but for the ranges that `edits` replace with other
+    /// bytes. They do not overlap.
     ///
     /// # Errors
     /// The file can't be read.
-    pub async fn into_body(self, edit: Option<(Range<u64>, Bytes)>) -> std::io::Result<Body> {
-        let (place, put) = edit.unwrap_or((self.len..self.len, Bytes::new()));
+    pub async fn into_body(self, mut edits: Vec<(Range<u64>, Bytes)>) -> std::io::Result<Body> {
+        edits.sort_by_key(|(place, _)| place.start);
         let Some(mut file) = self.file else {
             let whole = self.memory.freeze();
-            let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
-            if put.is_empty() && place.is_empty() {
+            if edits.is_empty() {
                 return Ok(Body::full(whole));
             }
-            let (front, back) = (whole.slice(..at(place.start)), whole.slice(at(place.end)..));
-            return Ok(Body::full([front.as_ref(), put.as_ref(), back.as_ref()].concat()));
+            let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+            let (mut edited, mut done) = (BytesMut::with_capacity(whole.len()), 0);
+            for (place, put) in edits {
+                edited.extend_from_slice(&whole.slice(done..at(place.start).max(done)));
+                edited.extend_from_slice(&put);
+                done = at(place.end).max(done);
+            }
+            edited.extend_from_slice(&whole.slice(done..));
+            return Ok(Body::full(edited.freeze()));
         };
         file.flush().await?;
         file.rewind().await?;
-        let front = Segment::File {
-            left: place.start,
-            skip: 0,
-        };
-        let back = Segment::File {
-            left: self.len.saturating_sub(place.end),
-            skip: place.end - place.start,
-        };
-        Ok(Body::stream(FileBody {
-            file,
-            segments: vec![back, Segment::Bytes(put), front],
-        }))
+        let (mut segments, mut done, mut skip) = (Vec::new(), 0, 0);
+        for (place, put) in edits {
+            let left = place.start.saturating_sub(done);
+            segments.extend([Segment::File { left, skip }, Segment::Bytes(put)]);
+            skip = place.end.saturating_sub(place.start);
+            done = place.end;
+        }
+        let left = self.len.saturating_sub(done);
+        segments.push(Segment::File { left, skip });
+        segments.reverse();
+        Ok(Body::stream(FileBody { file, segments }))
     }
 }
 
@@ -127,7 +133,7 @@ impl HttpBody for FileBody {
             let data = match segments.last_mut() {
                 None => return Poll::Ready(None),
                 Some(Segment::Bytes(bytes)) => std::mem::take(bytes),
-                Some(Segment::File { left: 0, .. }) => Bytes::new(),
+                Some(Segment::File { left: 0, skip: 0 }) => Bytes::new(),
                 Some(Segment::File { left, skip }) => {
                     let passed_over = *skip > 0;
                     let count = if passed_over { skip } else { left };
@@ -178,18 +184,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_spooled_comes_back_byte_for_byte_or_with_one_edit() {
+    async fn what_was_spooled_comes_back_byte_for_byte_or_edited() {
         for len in [0, 1, IN_MEMORY, IN_MEMORY + 1, 1_000_000] {
             let whole: Vec<u8> = (0..=250).cycle().take(len).collect();
-            let body = spooled(&whole).await.into_body(None).await.unwrap();
+            let body = spooled(&whole).await.into_body(Vec::new()).await.unwrap();
             assert_eq!(body.size_hint().exact(), Some(u64::try_from(len).unwrap()));
             assert!(body.collect().await.unwrap().to_bytes() == whole, "{len}");
             if len < 100 {
                 continue;
             }
-            let edit = Some((50..90, Bytes::from_static(b"edited")));
-            let body = spooled(&whole).await.into_body(edit).await.unwrap();
-            let want = [&whole[..50], b"edited", &whole[90..]].concat();
+            let last = u64::try_from(len).unwrap();
+            let edits = vec![
+                (90..91, Bytes::new()),
+                (50..90, Bytes::from_static(b"edited")),
+                (0..10, Bytes::new()),
+                (last - 3..last, Bytes::new()),
+            ];
+            let body = spooled(&whole).await.into_body(edits).await.unwrap();
+            let want = [&whole[10..50], b"edited", &whole[91..len - 3]].concat();
             assert_eq!(body.size_hint().exact(), Some(u64::try_from(want.len()).unwrap()));
             assert!(body.collect().await.unwrap().to_bytes() == want, "{len}");
         }

@@ -151,6 +151,33 @@ impl Limits {
         })
     }
 
+    /// Lets a call in that has waited for room, or says which limit is in its way. It counts as an attempt only once it has
+    /// a slot: it looks for one again and again, and must not use up what a minute allows others.
+    ///
+    /// # Errors
+    /// See [`LimitError`].
+    pub async fn admit_waiting(&self, asked: Asked<'_>, label: &ModelLabel) -> Result<Admitted, LimitError> {
+        let model = asked.model.without_version();
+        let found = self.rules.load().of(asked.account, Some(asked.key), Some(&model));
+        let scope = |own: bool| Scope::of(asked, &model, own);
+        let permit = self.slot(asked, &model, label, found).await?;
+        let tokens = (found.tokens.value > 0).then(|| scope(found.tokens.own));
+        if let Some(scope) = &tokens {
+            self.rates.check_tokens(scope, found.tokens.value)?;
+        }
+        if found.requests.value > 0 {
+            self.rates
+                .count_request(scope(found.requests.own), found.requests.value)?;
+        }
+        Ok(Admitted {
+            permit,
+            tokens: tokens.map(|scope| TokenCount {
+                rates: Arc::clone(&self.rates),
+                scope,
+            }),
+        })
+    }
+
     /// Takes a slot where the call counts; a reload may move it while it waits.
     async fn slot(
         &self,

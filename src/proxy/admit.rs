@@ -72,6 +72,25 @@ pub(super) async fn limits(
     Ok(Some(limits.admit(asked, label).await?))
 }
 
+/// The same for a call that has waited in the queue: as long as it finds no slot its attempts do not count.
+///
+/// # Errors
+/// Those of [`limits`].
+pub(super) async fn waiting(
+    limits: &Limits,
+    caller: &Caller,
+    model: Option<&ModelName>,
+    label: &ModelLabel,
+) -> Result<Option<Admitted>, Rejection> {
+    let Some(model) = model else { return Ok(None) };
+    let asked = Asked {
+        account: &caller.account,
+        key: &caller.key,
+        model,
+    };
+    Ok(Some(limits.admit_waiting(asked, label).await?))
+}
+
 impl From<LimitError> for Rejection {
     fn from(error: LimitError) -> Self {
         match error {

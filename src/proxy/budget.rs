@@ -116,6 +116,7 @@ impl From<ReserveError> for Rejection {
                 told(&denial)
             )),
             ReserveError::Hold(HoldError::Ledger(error)) => Self::ledger_unavailable(error),
+            ReserveError::Outgrown { .. } => Self::spending_limit_reached(error.to_string()),
             ReserveError::Slow => Self::ledger_unavailable(error),
         }
     }

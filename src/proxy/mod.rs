@@ -214,10 +214,10 @@ impl Gate {
                 record.model(model);
             }
             admit::models(&caller, &call, &live.aliases)?;
+            let call = call.serve_aliases(&live.aliases);
             if let Some(receiver) = intake::webhook(&call, live)? {
                 return Ok(Admission::Waits(call, receiver));
             }
-            let call = call.serve_aliases(&live.aliases);
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
             self.paid(

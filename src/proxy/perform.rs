@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
@@ -13,7 +14,7 @@ use super::reject::Rejection;
 use super::trace::X_REQUEST_ID;
 use super::{Gate, Ready, Visit, budget};
 use crate::body::Body;
-use crate::dialect::{Call, Route};
+use crate::dialect::{Call, ReadLimits, Route};
 use crate::queue::Job;
 use crate::spend::{self, Closing, Waiting};
 use crate::token::{Caller, Scope};
@@ -146,13 +147,16 @@ impl Gate {
         let (parts, body) = request.into_parts();
         let route = Route::of(&parts.method, &parts.uri)?;
         record.surface(route.surface());
-        let call = Call::read(route, parts, body, live.read_limits()).await?;
+        // It was read before: what goes wrong now is the disk's fault.
+        let call = Call::read(route, parts, body, UNBOUNDED).await;
+        let mut call = call.map_err(Rejection::internal)?;
         if let Some(model) = call.models().first() {
             record.model(model);
         }
-        let mut call = call.serve_aliases(&live.aliases);
         let label = record.label();
-        let admitted = admit::limits(&self.limits, &caller, call.models().first(), &label).await?;
+        let admitted = admit::waiting(&self.limits, &caller, call.models().first(), &label);
+        // A job that finds no room waits on: that is no call that anybody has to hear of.
+        let admitted = admitted.await.inspect_err(|_| record.forget())?;
         let upstream = live.upstreams.serving(call.models());
         let route = spend::Route {
             payer: budget::payer(&caller),
@@ -175,6 +179,13 @@ impl Gate {
         })
     }
 }
+
+/// The bounds of a live call held when it was taken in; those of now may be others.
+const UNBOUNDED: ReadLimits = ReadLimits {
+    max_json: u64::MAX,
+    max_multipart: u64::MAX,
+    idle: Duration::from_secs(60),
+};
 
 /// Whoever has sent the call. What it may do was checked when the call was taken in.
 fn caller(job: &Job) -> Arc<Caller> {

@@ -241,6 +241,11 @@ impl Record {
         });
     }
 
+    /// There was no call: nothing is said of it.
+    pub(super) fn forget(&mut self) {
+        drop(self.0.take());
+    }
+
     /// The call ended; whatever is said later is not heard.
     pub(super) fn settle(&mut self, outcome: Outcome) {
         if let Some(entry) = self.0.take() {

@@ -330,8 +330,10 @@ pub struct Attempt {
     pub at: Duration,
     /// The status of the answer, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in at most 1 KiB without control characters.
+    /// What went wrong, in the gate's words: at most 1 KiB without control characters.
     pub error: Option<String>,
+    /// What the other side has said to that, cut and cleaned likewise: for operators.
+    pub said: Option<String>,
 }
 
 /// A job as clients and operators see it.

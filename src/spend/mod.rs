@@ -133,6 +133,14 @@ pub enum ReserveError {
     /// A purse has no room.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// The call has waited, and prices have risen.
+    #[error("{held} USD are held for the call, which costs {least} USD at least by now")]
+    Outgrown {
+        /// What is held.
+        held: Money,
+        /// The least that would do.
+        least: Money,
+    },
     /// The ledger did not answer in time, or too much waits for it.
     #[error("the ledger does not answer")]
     Slow,

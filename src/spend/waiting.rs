@@ -12,6 +12,9 @@ use super::settling::Ended;
 use super::{ReserveError, Route, Spend, Spending, caps, entry};
 use crate::types::{CallId, Money};
 
+/// The longest wait for the end of a call whose answer was left: longer than any is read on.
+const LEFT: Duration = Duration::from_secs(5);
+
 /// A call that has waited.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiting {
@@ -28,9 +31,10 @@ pub struct Waiting {
 pub struct Closing(mpsc::Receiver<Ended>);
 
 impl Closing {
-    /// The end, if there is one: a call without a limit that was never sent has none.
-    pub fn ended(mut self) -> Option<Ended> {
-        self.0.try_recv().ok()
+    /// The end, once it is there: a stream that was left is read on for a moment. A call without a limit that was never sent
+    /// has none.
+    pub async fn ended(mut self) -> Option<Ended> {
+        tokio::time::timeout(LEFT, self.0.recv()).await.ok().flatten()
     }
 }
 
@@ -66,7 +70,7 @@ impl Spend {
     /// Its end does not go into the ledger but comes out at the [`Closing`].
     ///
     /// # Errors
-    /// Its price must be known and is not.
+    /// Its price must be known and is not, or has risen beyond what is held.
     pub async fn resume(
         self: &Arc<Self>,
         route: Route<'_>,
@@ -81,6 +85,12 @@ impl Spend {
         if let Some(held) = waiting.held {
             let rules = self.rules.load_full();
             let ceiling = open.set_ceiling(&rules, call.output_can_be_clamped())?;
+            if held < ceiling.least {
+                return Err(ReserveError::Outgrown {
+                    held,
+                    least: ceiling.least,
+                });
+            }
             open.asked = true;
             open.money = Some(self.metrics.money_held(held));
             if let Some(tokens) = open.output_within(&ceiling, rules.max_output) {

@@ -75,20 +75,20 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Why there is no connection. The texts go to the caller.
+/// Why there is no connection. The texts go to the caller, who is not told which names of a private network there are.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     /// The name could not be resolved.
-    #[error("the receiver's name can't be resolved: {0}")]
+    #[error("the receiver's name leads to no public address")]
     Resolve(#[source] io::Error),
     /// The name has no address.
-    #[error("the receiver's name has no address")]
+    #[error("the receiver's name leads to no public address")]
     NoAddress,
     /// The name has too many addresses.
     #[error("the receiver's name has more than {MAX_ADDRESSES} addresses")]
     TooMany,
     /// An address is not allowed.
-    #[error("an address of the receiver is not allowed: {}", .0.as_str())]
+    #[error("the receiver's name leads to no public address")]
     Blocked(Blocked),
     /// The name can't stand in a certificate.
     #[error("the receiver's name can't be one of a certificate")]

@@ -85,8 +85,10 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The status of the answer, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, in at most 1 KiB without control characters.
+    /// What went wrong, in the gate's words.
     pub error: Option<String>,
+    /// The beginning of what the receiver has said to that, in at most 1 KiB without control characters.
+    pub said: Option<String>,
     /// What the answer said of when to come again, not yet understood.
     pub retry_after: Option<String>,
     /// Why nothing was sent, if no address was allowed.
@@ -254,17 +256,14 @@ fn answered(answer: &Answer) -> Outcome {
         _ => Verdict::Failed,
     };
     let status = answer.status.as_u16();
-    let error = || {
-        let beginning = String::from_utf8_lossy(&answer.beginning);
-        match beginning.trim() {
-            "" => format!("the receiver answered {status}"),
-            beginning => printable(&format!("the receiver answered {status}: {beginning}")),
-        }
-    };
+    let failed = verdict != Verdict::Delivered;
+    let beginning = String::from_utf8_lossy(&answer.beginning);
+    let said = Some(beginning.trim()).filter(|said| failed && !said.is_empty());
     Outcome {
         verdict,
         status: Some(status),
-        error: (verdict != Verdict::Delivered).then(error),
+        error: failed.then(|| format!("the receiver answered {status}")),
+        said: said.map(printable),
         retry_after: answer.retry_after.clone(),
         blocked: None,
     }
@@ -286,6 +285,7 @@ fn failed(failure: &Failure) -> Outcome {
         verdict: Verdict::Failed,
         status: None,
         error: Some(printable(&failure.to_string())),
+        said: None,
         retry_after: None,
         blocked,
     }
@@ -351,6 +351,7 @@ mod tests {
                 verdict: Verdict::Failed,
                 status,
                 error: None,
+                said: None,
                 retry_after: None,
                 blocked: None,
             };

@@ -12,7 +12,7 @@ use super::connect::{Connector, SystemResolver};
 use super::deliver::{Deliverer, Delivery, Outcome, Verdict};
 use super::receivers::{Place, Receivers};
 use super::work::{Working, persist, random};
-use crate::body::{self, Body};
+use crate::body::{self, Body, ReadError};
 use crate::config::Webhooks;
 use crate::metrics::Metrics;
 use crate::queue::{Again, Attempt, Death, Next, Phase, QueueError, Secrets, Settled, next_delivery};
@@ -23,6 +23,9 @@ const MAX_RESULT: u64 = 128 * 1024 * 1024;
 
 /// The longest wait for a piece of it from the disk.
 const DISK: Duration = Duration::from_secs(30);
+
+/// How long a job waits whose result or secrets can't be read just now.
+const TROUBLE: Duration = Duration::from_secs(5);
 
 /// What deliveries have in common.
 #[derive(Debug)]
@@ -85,15 +88,19 @@ impl Working<'_> {
         } = handing;
         let at = self.backlog().wall_time();
         let read = body::read(&mut result, MAX_RESULT, DISK).await;
-        let Ok(body) = read else {
-            let error = Some("the result can't be read back".to_owned());
-            return self.died(attempt(at, None, error), Death::Damaged).await;
+        let body = match read {
+            Ok(body) => body,
+            Err(error) if is_damage(&error) => return self.damaged(Phase::Deliver).await,
+            Err(error) => {
+                tracing::error!(%error, job = %self.job().id, "the result of a job can't be read now");
+                return self.put_off(TROUBLE).await;
+            }
         };
         let outcome = match self.secrets(at).await {
             Ok(secrets) => self.attempted(at, &hook, &secrets, body).await,
             Err(error) => {
                 tracing::warn!(%error, "what signs a delivery can't be read");
-                return self.put_off().await;
+                return self.put_off(TROUBLE).await;
             }
         };
         place.report(outcome.is_well());
@@ -128,7 +135,13 @@ impl Working<'_> {
 
     async fn write_down(&self, at: Duration, outcome: Outcome) {
         let queue = self.backlog().queue();
-        let attempt = attempt(at, outcome.status, outcome.error);
+        let attempt = Attempt {
+            phase: Phase::Deliver,
+            at,
+            status: outcome.status,
+            error: outcome.error,
+            said: outcome.said,
+        };
         match outcome.verdict {
             Verdict::Delivered => {
                 let written = persist(|| queue.delivered(self.lease().clone(), attempt.clone())).await;
@@ -163,11 +176,13 @@ impl Working<'_> {
     }
 }
 
-fn attempt(at: Duration, status: Option<u16>, error: Option<String>) -> Attempt {
-    Attempt {
-        phase: Phase::Deliver,
-        at,
-        status,
-        error,
+/// Whether a content is another than was written, as opposed to a disk in trouble.
+pub(super) fn is_damage(error: &ReadError) -> bool {
+    match error {
+        ReadError::Broken(cause) => cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidData),
+        ReadError::TooLarge { .. } => true,
+        ReadError::Idle { .. } => false,
     }
 }

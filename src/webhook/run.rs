@@ -9,12 +9,10 @@ use http::{HeaderMap, Response};
 
 use super::result;
 use super::work::{Working, persist, random};
-use crate::body::{self, Body};
+use crate::body::{self, Body, ReadError};
 use crate::proxy::{Performed, X_TIDEGATE_ERROR};
-use crate::queue::{
-    Again, Attempt, Content, Death, Job, MAX_INLINE, Next, Part, Phase, Ran, Settled, next_run,
-};
-use crate::spend::{Closing, Ended};
+use crate::queue::{Again, Attempt, Content, Job, MAX_INLINE, Next, Part, Phase, Ran, Settled, next_run};
+use crate::spend::Ended;
 use crate::types::{CallId, Money};
 
 /// The longest answer, in bytes: it has to be signed, so it has to be in memory when it is delivered.
@@ -39,16 +37,24 @@ enum Verdict {
     /// It has not begun, and may in a moment.
     NoRoom,
     /// It failed, and may succeed later.
-    Failed {
-        message: String,
-        retry_after: Option<String>,
-    },
+    Failed { told: Told, retry_after: Option<String> },
     /// It has a result.
-    Done {
-        result: Bytes,
-        succeeded: bool,
-        error: Option<String>,
-    },
+    Done { result: Bytes, told: Option<Told> },
+}
+
+/// What went wrong.
+struct Told {
+    /// In whoever's words, for the receiver.
+    message: String,
+    /// In the gate's words, for everybody who may see the job.
+    error: String,
+}
+
+impl Told {
+    fn own(message: String) -> Self {
+        let error = message.clone();
+        Self { message, error }
+    }
 }
 
 impl Working<'_> {
@@ -65,17 +71,15 @@ impl Working<'_> {
             held: run.held,
         };
         let Ok(performed) = self.gate().perform(work).await else {
-            return self
-                .died(
-                    attempt(at, None, Some("what is stored of the call can't be read")),
-                    Death::Damaged,
-                )
-                .await;
+            return self.damaged(Phase::Run).await;
         };
         let Performed { answer, closing } = performed;
         let status = answer.status().as_u16();
         let verdict = verdict(job, answer).await;
-        let ended = closing.and_then(Closing::ended);
+        let ended = match closing {
+            Some(closing) => closing.ended().await,
+            None => None,
+        };
         match verdict {
             Verdict::NoRoom => {
                 self.metrics().job_attempted(Phase::Run.as_str(), "no_room");
@@ -88,27 +92,22 @@ impl Working<'_> {
                 };
                 self.put_back(again, None).await;
             }
-            Verdict::Failed { message, retry_after } => {
+            Verdict::Failed { told, retry_after } => {
                 self.metrics().job_attempted(Phase::Run.as_str(), "failed");
-                let attempt = attempt(at, Some(status), Some(&message));
+                let result = result::failure(&job.id, &told.message);
+                let attempt = attempt(at, Some(status), Some(told));
                 let failed = job.failed.saturating_add(1);
                 match next_run(failed, random(), retry_after.as_deref(), at) {
                     Next::At { wait, .. } => self.try_again(wait, attempt, ended).await,
-                    Next::Exhausted => {
-                        self.keep(result::failure(&job.id, &message), false, attempt, ended)
-                            .await
-                    }
+                    Next::Exhausted => self.keep(result, false, attempt, ended).await,
                 }
             }
-            Verdict::Done {
-                result,
-                succeeded,
-                error,
-            } => {
+            Verdict::Done { result, told } => {
+                let succeeded = told.is_none();
                 let outcome = if succeeded { "succeeded" } else { "refused" };
                 self.metrics().job_attempted(Phase::Run.as_str(), outcome);
-                let attempt = attempt(at, Some(status), error.as_deref());
-                self.keep(result, succeeded, attempt, ended).await;
+                self.keep(result, succeeded, attempt(at, Some(status), told), ended)
+                    .await;
             }
         }
     }
@@ -184,12 +183,18 @@ impl Working<'_> {
     }
 }
 
-fn attempt(at: Duration, status: Option<u16>, error: Option<&str>) -> Attempt {
+fn attempt(at: Duration, status: Option<u16>, told: Option<Told>) -> Attempt {
+    let (error, said) = match told {
+        Some(Told { message, error }) if message == error => (Some(error), None),
+        Some(Told { message, error }) => (Some(error), Some(message)),
+        None => (None, None),
+    };
     Attempt {
         phase: Phase::Run,
         at,
         status,
-        error: error.map(result::plain),
+        error,
+        said,
     }
 }
 
@@ -204,40 +209,48 @@ async fn verdict(job: &Job, answer: Response<Body>) -> Verdict {
     let read = body::read(&mut body, MAX_ANSWER, SILENCE).await;
     // What was not read is over: the call ends here at the latest.
     drop(body);
-    if matches!(
-        own,
-        Some("rate_limited" | "too_many_requests" | "too_many_tokens" | "draining")
-    ) {
+    if own.is_some_and(is_no_room) {
         return Verdict::NoRoom;
     }
     let bytes = match read {
         Ok(bytes) => bytes,
-        Err(body::ReadError::TooLarge { limit }) => {
-            return refused(job, format!("the answer is longer than {limit} bytes"));
+        Err(ReadError::TooLarge { limit }) => {
+            return refused(job, Told::own(format!("the answer is longer than {limit} bytes")));
         }
-        Err(error) => {
+        Err(ReadError::Idle { .. } | ReadError::Broken(_)) => {
             return Verdict::Failed {
-                message: result::plain(&format!("the model's answer broke off: {error}")),
+                told: Told::own("the model's answer broke off".to_owned()),
                 retry_after: None,
             };
         }
     };
     if status.is_success() {
         let result = result::answer(&job.id, &parts.headers, &bytes);
-        return Verdict::Done {
-            result,
-            succeeded: true,
-            error: None,
-        };
+        return Verdict::Done { result, told: None };
     }
     let message = result::message(status.as_u16(), &bytes);
+    let told = match own {
+        Some(_) => Told::own(message),
+        None => Told {
+            message,
+            error: format!("the model's call was answered with status {}", status.as_u16()),
+        },
+    };
     if may_pass(status.as_u16(), own) {
         return Verdict::Failed {
-            message,
+            told,
             retry_after: retry_after(&parts.headers),
         };
     }
-    refused(job, message)
+    refused(job, told)
+}
+
+/// Whether the gate's own limits were in the way, or its end.
+fn is_no_room(code: &str) -> bool {
+    matches!(
+        code,
+        "rate_limited" | "too_many_requests" | "too_many_tokens" | "draining"
+    )
 }
 
 /// Whether a failure is one of the moment: what the upstream is too busy for, and its own faults; of the gate's refusals
@@ -245,17 +258,17 @@ async fn verdict(job: &Job, answer: Response<Body>) -> Verdict {
 fn may_pass(status: u16, own: Option<&str>) -> bool {
     match own {
         Some(code) => {
-            code.starts_with("upstream_") || matches!(code, "ledger_unavailable" | "limits_unavailable")
+            let of_the_gate = ["internal", "ledger_unavailable", "limits_unavailable"];
+            code.starts_with("upstream_") || of_the_gate.contains(&code)
         }
         None => matches!(status, 408 | 425 | 429) || status >= 500,
     }
 }
 
-fn refused(job: &Job, message: String) -> Verdict {
+fn refused(job: &Job, told: Told) -> Verdict {
     Verdict::Done {
-        result: result::failure(&job.id, &message),
-        succeeded: false,
-        error: Some(message),
+        result: result::failure(&job.id, &told.message),
+        told: Some(told),
     }
 }
 

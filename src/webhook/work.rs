@@ -264,7 +264,7 @@ impl Worker {
         tokio::select! {
             () = worked => {}
             () = renewed.lost() => {}
-            () = cut.cancelled() => working.put_off().await,
+            () = cut.cancelled() => working.put_off(Duration::ZERO).await,
         }
         // There is room again.
         self.backlog.runnable().notify_one();
@@ -299,30 +299,34 @@ impl Working<'_> {
                 };
                 self.deliver(handing).await;
             }
-            (Task::Deliver { .. }, At::Work { .. } | At::Nowhere) => self.put_off().await,
-            (Task::Damaged, _) => {
-                let attempt = Attempt {
-                    phase: Phase::Run,
-                    at: self.backlog().wall_time(),
-                    status: None,
-                    error: Some("what is stored of the job can't be read".to_owned()),
-                };
-                self.died(attempt, Death::Damaged).await;
-            }
+            (Task::Deliver { .. }, At::Work { .. } | At::Nowhere) => self.put_off(Duration::ZERO).await,
+            (Task::Damaged, _) => self.damaged(Phase::Run).await,
         }
     }
 
-    /// Nothing was done: the job is due again at once, here or in the next process.
-    pub(super) async fn put_off(&self) {
+    /// Nothing was done: the job is due again after a while, here or in the next process.
+    pub(super) async fn put_off(&self, gap: Duration) {
         let again = Again {
-            due: self.backlog().now(),
-            gap: Duration::ZERO,
+            due: self.backlog().now().saturating_add(gap),
+            gap,
             attempt: None,
             charge: None,
         };
         if let Err(error) = self.backlog().queue().put_back(self.lease().clone(), again).await {
             tracing::warn!(%error, job = %self.job.id, "a job waits until its lease has run out");
         }
+    }
+
+    /// What is stored of the job can't be read, and never will be.
+    pub(super) async fn damaged(&self, phase: Phase) {
+        let attempt = Attempt {
+            phase,
+            at: self.backlog().wall_time(),
+            status: None,
+            error: Some("what is stored of the job can't be read".to_owned()),
+            said: None,
+        };
+        self.died(attempt, Death::Damaged).await;
     }
 
     /// Nobody will try any more.

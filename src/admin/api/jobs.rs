@@ -123,6 +123,7 @@ fn shown(view: &View) -> Value {
             "at": rfc3339(attempt.at),
             "status": attempt.status,
             "error": attempt.error,
+            "said": attempt.said,
         })
     });
     json!({

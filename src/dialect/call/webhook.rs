@@ -28,8 +28,13 @@ impl Call {
                     object.remove("stream_options");
                 }
             }
-            Payload::Form(form) if is_native(&self.route) => form.remove(WEBHOOK),
-            Payload::Form(_) | Payload::None | Payload::Opaque(_) => {}
+            Payload::Form(form) => {
+                if is_native(&self.route) {
+                    form.remove(WEBHOOK);
+                }
+                form.remove("stream");
+            }
+            Payload::None | Payload::Opaque(_) => {}
         }
         self.webhook = None;
         self.stream = false;

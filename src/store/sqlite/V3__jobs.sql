@@ -80,6 +80,8 @@ CREATE TABLE attempts (
     at INTEGER NOT NULL,
     status INTEGER,
     error TEXT,
+    -- What the other side has said, sealed.
+    said BLOB,
     PRIMARY KEY (job, number)
 ) STRICT, WITHOUT ROWID;
 

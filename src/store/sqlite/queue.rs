@@ -1,5 +1,6 @@
 //! The queue in its tables: jobs, what is sealed of them, their attempts, and the secrets that sign deliveries.
 
+mod attempts;
 mod change;
 mod claim;
 mod contents;
@@ -65,7 +66,7 @@ impl Queue for Sqlite {
     }
 
     fn put_back(&self, lease: Lease, again: Again) -> BoxFuture<'_, Result<Settled, QueueError>> {
-        Box::pin(self.change(move |base| change::put_back(base, &lease, &again)))
+        Box::pin(change::put_back(self, lease, again))
     }
 
     fn ran(&self, lease: Lease, ran: Ran) -> BoxFuture<'_, Result<bool, QueueError>> {
@@ -77,11 +78,12 @@ impl Queue for Sqlite {
     }
 
     fn died(&self, lease: Lease, attempt: Attempt, death: Death) -> BoxFuture<'_, Result<bool, QueueError>> {
-        Box::pin(self.change(move |base| change::died(base, &lease, &attempt, death)))
+        Box::pin(change::died(self, lease, attempt, death))
     }
 
     fn find(&self, job: JobId) -> BoxFuture<'_, Result<Option<View>, QueueError>> {
-        Box::pin(self.change(move |base| find::find(base, &job)))
+        let master = Arc::clone(&self.master);
+        Box::pin(self.change(move |base| find::find(base, &master, &job)))
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<View>, QueueError>> {

@@ -160,6 +160,7 @@ async fn of_many_attempts_the_last_hundred_are_kept_and_of_a_long_error_its_begi
             at: NOW + number * SECOND,
             status: None,
             error: Some("\u{e9}\n".repeat(2000)),
+            said: Some("canary-said ".repeat(2000)),
             ..attempt(Phase::Run)
         };
         put_back(&queue, lease, again(NOW, SECOND, Some(failed))).await;
@@ -169,6 +170,8 @@ async fn of_many_attempts_the_last_hundred_are_kept_and_of_a_long_error_its_begi
     assert_eq!(attempts[0].at, NOW + 5 * SECOND);
     assert_eq!(attempts[99].at, NOW + 104 * SECOND);
     assert_eq!(attempts[0].error.as_deref(), Some(&*"\u{e9}".repeat(512)));
+    let said = attempts[0].said.as_deref().unwrap();
+    assert!(said.starts_with("canary-said ") && said.len() == 1024);
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ fn attempt(phase: Phase) -> Attempt {
         at: NOW,
         status: Some(200),
         error: None,
+        said: Some("canary-said".to_owned()),
     }
 }
 

@@ -237,6 +237,16 @@ async fn a_cancelled_job_gives_its_hold_back_unless_its_call_was_under_way() {
 }
 
 #[tokio::test]
+async fn a_result_without_a_call_gives_the_hold_back() {
+    let home = Home::new();
+    let queue = home.open();
+    queue.put(paid(job(), 30, 100)).await.unwrap();
+    let claimed = claim_one(&queue, Phase::Run).await;
+    assert!(queue.ran(claimed.lease, result(false, None)).await.unwrap());
+    assert_eq!(balance(&queue).await, (0, 0));
+}
+
+#[tokio::test]
 async fn a_job_that_is_quarantined_is_charged_what_was_held() {
     let home = Home::new();
     let queue = home.open();

@@ -127,7 +127,7 @@ async fn an_account_can_not_let_more_wait_than_it_may() {
     assert_eq!((answer.status, answer.code()), (503, Some("queue_full")));
     assert_eq!(answer.header("retry-after"), Some("1"));
     eventually("all run", || upstream.busy() == 3).await;
-    go.notify_waiters();
+    release(&upstream, &go).await;
     receiver.deliveries(3).await;
     eventually("there is room again", || {
         gate.metric("tidegate_in_flight_calls", "") == 0.0
@@ -154,6 +154,8 @@ async fn a_job_waits_for_a_slot_like_everybody_else() {
     assert_eq!(live.code(), Some("rate_limited"));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(upstream.busy(), 1);
+    // Of looking for a slot in vain nobody hears.
+    assert_eq!(gate.metric("tidegate_rejections_total", "rate_limited"), 1.0);
     go.notify_one();
     receiver.deliveries(1).await;
     eventually("the other one runs", || upstream.busy() == 1).await;
@@ -163,4 +165,45 @@ async fn a_job_waits_for_a_slot_like_everybody_else() {
         assert!(got.iter().any(|got| got.id == id));
         job_in(&gate, &id, "delivered").await;
     }
+}
+
+#[tokio::test]
+async fn an_alias_serves_a_job_as_it_serves_a_call() {
+    let go = Arc::new(Notify::new());
+    let upstream = holding(&go).await;
+    let receiver = Receiver::start().await;
+    let settings = format!("{OPEN}[models.alias]\n\"acme/old\" = \"acme/new\"\n");
+    let gate = Gateway::with(upstream.addr, &settings).await;
+    queued(&send(&gate, "/v1/inference/acme/old", "", &native(&receiver.url())).await);
+    let part = |name: &str, value: &str| {
+        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = [
+        part("webhook", &receiver.url()),
+        part("model", "acme/old"),
+        part("stream", "true"),
+        part("input", "a"),
+        "--b--\r\n".to_owned(),
+    ];
+    let headers = "content-type: multipart/form-data; boundary=b\r\n";
+    let target = "/v1/inference/acme/old";
+    queued(&gate.call("POST", target, headers, form.concat().as_bytes()).await);
+    eventually("both run", || upstream.busy() == 2).await;
+    let requests = upstream.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.target() == "/v1/inference/acme/new")
+    );
+    let sent = requests
+        .iter()
+        .find(|request| request.header("content-type").unwrap().contains("form"));
+    let left = [
+        part("model", "acme/new"),
+        part("input", "a"),
+        "--b--\r\n".to_owned(),
+    ];
+    assert_eq!(String::from_utf8_lossy(&sent.unwrap().body), left.concat());
+    release(&upstream, &go).await;
+    receiver.deliveries(2).await;
 }

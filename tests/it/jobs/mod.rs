@@ -84,6 +84,15 @@ pub async fn holding(go: &Arc<Notify>) -> Upstream {
     Upstream::start(script).await
 }
 
+/// Lets every answer go that waits for `go`, and those that will.
+pub async fn release(upstream: &Upstream, go: &Notify) {
+    eventually("the upstream has answered", || {
+        go.notify_waiters();
+        upstream.busy() == 0
+    })
+    .await;
+}
+
 /// A gate that delivers to loopback, in front of the simulated upstream.
 pub async fn open() -> Bank {
     Bank::with(OPEN).await

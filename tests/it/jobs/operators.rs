@@ -42,8 +42,7 @@ async fn jobs_are_listed_shown_and_ended() {
         (200, &json!("dead"), &json!("cancelled"))
     );
     assert_eq!(ask(&gate, &format!("POST /api/v1/jobs/{id}/cancel")).await.0, 409);
-    go.notify_waiters();
-    eventually("the call ends", || upstream.busy() == 0).await;
+    release(&upstream, &go).await;
     assert_eq!(
         ask(&gate, &format!("GET /api/v1/jobs/{id}")).await.1["status"],
         "dead"
@@ -59,7 +58,8 @@ async fn how_many_jobs_there_are_and_how_old_is_measured() {
     let gate = Gateway::with(upstream.addr, OPEN).await;
     queued(&send(&gate, NATIVE, "", &native(&receiver.url())).await);
     eventually("it runs", || gate.metric("tidegate_jobs", "running") == 1.0).await;
-    go.notify_waiters();
+    eventually("its call is there", || upstream.busy() == 1).await;
+    release(&upstream, &go).await;
     receiver.deliveries(1).await;
     eventually("it is delivered", || {
         gate.metric("tidegate_jobs", "delivered") == 1.0 && gate.metric("tidegate_jobs", "running") == 0.0

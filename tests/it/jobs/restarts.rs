@@ -40,7 +40,7 @@ async fn what_a_gate_leaves_undone_the_next_one_does() {
 
     let second = Gateway::within(upstream.addr, OPEN, At(folder)).await;
     eventually("all run again", || upstream.busy() == 5).await;
-    go.notify_waiters();
+    release(&upstream, &go).await;
     let got = receiver.deliveries(5).await;
     for id in ids {
         assert_eq!(got.iter().filter(|got| got.id == id).count(), 1);

@@ -70,6 +70,15 @@ async fn the_field_goes_and_no_other_part_of_a_native_form_does() {
         let again = read("POST", NATIVE, FORM, left).await.unwrap();
         assert!(again.webhook().is_none());
     }
+    let stream = field("stream", "true");
+    for parts in [
+        [&hook, &stream, &last],
+        [&stream, &last, &hook],
+        [&last, &hook, &stream],
+    ] {
+        let body = parts.map(String::as_str).concat() + "--b--\r\n";
+        assert_eq!(taken_out(NATIVE, FORM, &body).await, last.clone() + "--b--\r\n");
+    }
     let alone = taken_out(NATIVE, FORM, &(hook.clone() + "--b--\r\n")).await;
     assert_eq!(alone, "--b--\r\n");
     assert!(read("POST", NATIVE, FORM, alone).await.is_ok());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::attempts::Sealed;
 use super::contents::{self, New, Piece};
 use super::{money, row};
 use crate::queue::{Again, Attempt, Death, Lane, Lease, Part, QueueError, Ran, Settled};
@@ -81,27 +82,31 @@ pub(super) async fn renew(
         .await
 }
 
-pub(super) fn put_back(base: &mut Base, lease: &Lease, again: &Again) -> Result<Settled, Fault> {
-    let Some(job) = leased(base, lease)? else {
-        return Ok(Settled::Lost);
+pub(super) async fn put_back(store: &Sqlite, lease: Lease, mut again: Again) -> Result<Settled, QueueError> {
+    let attempt = again.attempt.take();
+    let attempt = attempt.map(|attempt| Sealed::of(&store.master, &lease.job, attempt));
+    let put_back = move |base: &mut Base| {
+        let Some(job) = leased(base, &lease)? else {
+            return Ok(Settled::Lost);
+        };
+        if let Some((settlement, call)) = &again.charge
+            && !money::charge_and_hold(base, (job.seq, job.call), settlement, *call)?
+        {
+            return Ok(Settled::Broke);
+        }
+        if let Some(attempt) = &attempt {
+            attempt.put(&base.connection, job.seq)?;
+        }
+        let mut put_back = base.connection.prepare_cached(PUT_BACK)?;
+        put_back.execute(params![
+            job.seq,
+            rounded_down(again.due),
+            rounded_down(again.gap),
+            i64::from(attempt.is_some())
+        ])?;
+        Ok(Settled::Waits)
     };
-    if let Some((settlement, call)) = &again.charge
-        && !money::charge_and_hold(base, (job.seq, job.call), settlement, *call)?
-    {
-        return Ok(Settled::Broke);
-    }
-    if let Some(attempt) = &again.attempt {
-        row::put_attempt(&base.connection, job.seq, attempt)?;
-    }
-    let failed = i64::from(again.attempt.is_some());
-    let mut put_back = base.connection.prepare_cached(PUT_BACK)?;
-    put_back.execute(params![
-        job.seq,
-        rounded_down(again.due),
-        rounded_down(again.gap),
-        failed
-    ])?;
-    Ok(Settled::Waits)
+    store.change(put_back).await
 }
 
 pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, QueueError> {
@@ -113,6 +118,7 @@ pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, 
     } = ran;
     let result = New::of(&store.stashes, &store.master, &lease.job, (Part::Result, result))?;
     let file: Vec<_> = result.file().map(str::to_owned).into_iter().collect();
+    let attempt = Sealed::of(&store.master, &lease.job, attempt);
     let done = store.change(move |base| {
         let Some(job) = leased(base, &lease)?.filter(|job| job.state == row::RUNNING) else {
             return Ok(None);
@@ -120,15 +126,17 @@ pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, 
         let account = AccountId::parse(&job.account);
         let account = account.map_err(|_invalid| ledger::damaged("the account of a job"))?;
         let lane = Lane::of_receiver(&account, &job.origin);
-        ledger::close(base, settlement.as_slice())?;
+        // Without a settlement the call was never made: what is held for it goes back.
+        let release = Settlement::Release(job.call);
+        ledger::close(base, &[settlement.clone().unwrap_or(release)])?;
         let connection = &base.connection;
         let gone = contents::remove_one(connection, job.seq, Piece::Request)?;
         result.put(connection, job.seq)?;
-        row::put_attempt(connection, job.seq, &attempt)?;
+        attempt.put(connection, job.seq)?;
         let mut update = connection.prepare_cached(RAN)?;
         update.execute(params![
             job.seq,
-            rounded_down(attempt.at),
+            rounded_down(attempt.at()),
             lane.as_str(),
             succeeded
         ])?;
@@ -141,19 +149,20 @@ pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, 
 }
 
 pub(super) async fn delivered(store: &Sqlite, lease: Lease, attempt: Attempt) -> Result<bool, QueueError> {
+    let attempt = Sealed::of(&store.master, &lease.job, attempt);
     let done = store.change(move |base| {
         let Some(job) = leased(base, &lease)?.filter(|job| job.state == row::DELIVERING) else {
             return Ok(None);
         };
         let connection = &base.connection;
         let gone = contents::remove_all(connection, job.seq)?;
-        row::put_attempt(connection, job.seq, &attempt)?;
+        attempt.put(connection, job.seq)?;
         let state = match job.succeeded {
             Some(true) => row::DELIVERED,
             Some(false) | None => row::FAILED,
         };
         let mut update = connection.prepare_cached(DELIVERED)?;
-        update.execute(params![job.seq, state, rounded_down(attempt.at)])?;
+        update.execute(params![job.seq, state, rounded_down(attempt.at())])?;
         Ok(Some(gone))
     });
     let gone = done.await?;
@@ -162,13 +171,22 @@ pub(super) async fn delivered(store: &Sqlite, lease: Lease, attempt: Attempt) ->
     Ok(is_done)
 }
 
-pub(super) fn died(base: &mut Base, lease: &Lease, attempt: &Attempt, death: Death) -> Result<bool, Fault> {
-    let Some(job) = leased(base, lease)? else {
-        return Ok(false);
+pub(super) async fn died(
+    store: &Sqlite,
+    lease: Lease,
+    attempt: Attempt,
+    death: Death,
+) -> Result<bool, QueueError> {
+    let attempt = Sealed::of(&store.master, &lease.job, attempt);
+    let died = move |base: &mut Base| {
+        let Some(job) = leased(base, &lease)? else {
+            return Ok(false);
+        };
+        attempt.put(&base.connection, job.seq)?;
+        die(base, (job.seq, job.call), death, attempt.at())?;
+        Ok(true)
     };
-    row::put_attempt(&base.connection, job.seq, attempt)?;
-    die(base, (job.seq, job.call), death, attempt.at)?;
-    Ok(true)
+    store.change(died).await
 }
 
 /// Ends a job; what is held for it goes back.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::spawn_blocking;
 
-use super::row;
+use super::{attempts, row};
 use crate::queue::{Census, Filter, JobId, JobState, QueueError, StateCount, View};
+use crate::store::seal::MasterKeys;
 use crate::store::sqlite::Sqlite;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::writer::{Base, Fault};
@@ -25,12 +26,12 @@ const COUNTS: &str = "SELECT jobs FROM job_states WHERE state = ?1";
 
 pub(super) const OLDEST: &str = "SELECT min(at) FROM jobs WHERE state = ?1";
 
-pub(super) fn find(base: &mut Base, job: &JobId) -> Result<Option<View>, Fault> {
+pub(super) fn find(base: &mut Base, master: &MasterKeys, job: &JobId) -> Result<Option<View>, Fault> {
     let mut select = base.connection.prepare_cached(FIND)?;
     let mut rows = select.query([job.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut view = row::view(row)?;
-    view.attempts = row::attempts(&base.connection, row::get(row, "seq")?)?;
+    view.attempts = attempts::list(&base.connection, master, (row::get(row, "seq")?, job))?;
     Ok(Some(view))
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use rusqlite::Row;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Row, params};
 
-use crate::queue::{Attempt, Death, Job, JobId, JobState, Phase, View};
-use crate::store::sqlite::keys::rounded_down;
+use crate::queue::{Death, Job, JobId, JobState, View};
 use crate::store::sqlite::ledger::damaged;
 use crate::store::sqlite::writer::Fault;
 use crate::types::{AccountId, CallId, KeyName, ModelName, TokenId};
@@ -17,20 +16,6 @@ pub(super) const DELIVERING: i64 = 2;
 pub(super) const DELIVERED: i64 = 3;
 pub(super) const FAILED: i64 = 4;
 pub(super) const DEAD: i64 = 5;
-
-/// The longest text of an error that is kept, in bytes.
-const MAX_ERROR: usize = 1024;
-
-const PUT_ATTEMPT: &str = "
-    INSERT INTO attempts (job, number, phase, at, status, error)
-    VALUES (?1, coalesce((SELECT max(number) FROM attempts WHERE job = ?1), 0) + 1, ?2, ?3, ?4, ?5)";
-
-// The last 100.
-const DROP_ATTEMPTS: &str = "
-    DELETE FROM attempts WHERE job = ?1
-    AND number <= (SELECT max(number) FROM attempts WHERE job = ?1) - 100";
-
-const ATTEMPTS: &str = "SELECT phase, at, status, error FROM attempts WHERE job = ?1 ORDER BY number";
 
 /// What a state is in its column.
 pub(super) fn code(state: JobState) -> i64 {
@@ -133,56 +118,4 @@ pub(super) fn view(row: &Row<'_>) -> Result<View, Fault> {
         next_attempt_at: waits.then(|| time(row, "due")).transpose()?,
         attempts: Vec::new(),
     })
-}
-
-/// Writes down an attempt.
-pub(super) fn put_attempt(connection: &Connection, job: i64, attempt: &Attempt) -> Result<(), Fault> {
-    let phase = match attempt.phase {
-        Phase::Run => 0,
-        Phase::Deliver => 1,
-    };
-    let error = attempt.error.as_deref().map(cut);
-    let mut put = connection.prepare_cached(PUT_ATTEMPT)?;
-    put.execute(params![
-        job,
-        phase,
-        rounded_down(attempt.at),
-        attempt.status,
-        error
-    ])?;
-    connection.prepare_cached(DROP_ATTEMPTS)?.execute([job])?;
-    Ok(())
-}
-
-/// An error as it is kept.
-fn cut(error: &str) -> String {
-    let mut kept = String::new();
-    for char in error.chars().filter(|char| !char.is_control()) {
-        if kept.len().saturating_add(char.len_utf8()) > MAX_ERROR {
-            break;
-        }
-        kept.push(char);
-    }
-    kept
-}
-
-/// The attempts of a job, the oldest first.
-pub(super) fn attempts(connection: &Connection, job: i64) -> Result<Vec<Attempt>, Fault> {
-    let mut select = connection.prepare_cached(ATTEMPTS)?;
-    let mut rows = select.query([job])?;
-    let mut attempts = Vec::new();
-    while let Some(row) = rows.next()? {
-        let phase = match get(row, "phase")? {
-            0 => Phase::Run,
-            1 => Phase::Deliver,
-            _ => return Err(damaged("the phase of an attempt")),
-        };
-        attempts.push(Attempt {
-            phase,
-            at: time(row, "at")?,
-            status: get(row, "status")?,
-            error: get(row, "error")?,
-        });
-    }
-    Ok(attempts)
 }
