@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,9 +14,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::client::Raw;
+use crate::disk::Disk;
 use crate::gate::{Gate, mint};
 use crate::upstream::Upstream;
-use crate::{Dice, books, rounds};
+use crate::{Dice, books, power, rounds};
 
 /// A receiver that hangs is given up soon, and tried often.
 const SETTINGS: &str = "[webhooks]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\ntimeout = \"400ms\"\n\
@@ -142,55 +144,75 @@ fn repeated(taken: &HashMap<String, Vec<Instant>>, kills: &[Instant]) -> usize {
     repeated
 }
 
+/// Has jobs sent to a gate for a while.
+async fn interrupted(gate: &Gate, token: &str, hook: SocketAddr, millis: u64) -> Sending {
+    let stop = Arc::new(AtomicBool::new(false));
+    let sending = tokio::spawn(send(gate.addr, token.to_owned(), hook, Arc::clone(&stop)));
+    sleep(Duration::from_millis(millis)).await;
+    Sending { stop, sending }
+}
+
+/// A client that is still at it.
+struct Sending {
+    stop: Arc<AtomicBool>,
+    sending: JoinHandle<Vec<String>>,
+}
+
+impl Sending {
+    /// The ids of the jobs that were answered with `queued`.
+    async fn end(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sending.await.unwrap()
+    }
+}
+
+/// Waits until a gate has delivered all that was acknowledged, ends it, and holds its books against that. Gives how many
+/// calls it has made in its folder's life.
+async fn settle(gate: Gate, folder: &Path, token: &str, receiver: &Receiver, acknowledged: &[String]) -> u64 {
+    let wait = Duration::from_secs(30 + acknowledged.len() as u64 / 10);
+    let missing = || {
+        let taken = receiver.taken();
+        acknowledged.iter().filter(|id| !taken.contains_key(*id)).count()
+    };
+    let all = timeout(wait, async {
+        while missing() > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(all.await.is_ok(), "{} are lost", missing());
+    gate.jobs_end().await;
+    let balance = gate.settled(token).await;
+    let (calls, spent) = gate.usage("token").await;
+    gate.terminate();
+    gate.ended().await;
+    let books = books::read(folder);
+    assert_eq!(books.holds, (0, 0));
+    assert_eq!((balance.spent, balance.held), (spent, 0));
+    assert_eq!(books.spent, spent);
+    for id in acknowledged {
+        let cost = books.costs.get(id);
+        assert!(cost.is_some_and(|cost| *cost > 0), "{id} was not charged");
+    }
+    calls
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_that_is_killed_with_jobs_at_work_loses_none_and_charges_each_once() {
-    let upstream = Upstream::start().await;
-    let receiver = Receiver::start().await;
+    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
     let folder = tempfile::tempdir().unwrap();
     let token = mint("1000");
     let (mut acknowledged, mut kills) = (Vec::new(), Vec::new());
     for round in 0..rounds(8) {
         let mut gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
-        let stop = Arc::new(AtomicBool::new(false));
-        let sending = tokio::spawn(send(gate.addr, token.clone(), receiver.addr, Arc::clone(&stop)));
-        sleep(Duration::from_millis(50 + Dice::new(round).below(950))).await;
+        let millis = 50 + Dice::new(round).below(950);
+        let sending = interrupted(&gate, &token, receiver.addr, millis).await;
         gate.kill();
         kills.push(Instant::now());
-        stop.store(true, Ordering::Relaxed);
-        acknowledged.extend(sending.await.unwrap());
+        acknowledged.extend(sending.end().await);
     }
     let gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
-    let wait = Duration::from_secs(30 + acknowledged.len() as u64 / 10);
-    let all = timeout(wait, async {
-        while acknowledged.iter().any(|id| !receiver.taken().contains_key(id)) {
-            sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let missing = || {
-        let taken = receiver.taken();
-        acknowledged
-            .iter()
-            .filter(|id| !taken.contains_key(*id))
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    assert!(all.await.is_ok(), "lost: {:?}", missing());
-    let balance = gate.settled(&token).await;
+    let calls = settle(gate, folder.path(), &token, &receiver, &acknowledged).await;
     upstream.billed().await;
-    gate.jobs_end().await;
-    let (calls, spent) = gate.usage("token").await;
-    gate.terminate();
-    gate.ended().await;
-    let books = books::read(folder.path());
-    assert_eq!(books.holds, (0, 0));
-    assert_eq!((balance.spent, balance.held), (spent, 0));
-    assert_eq!(books.spent, spent);
-    for id in &acknowledged {
-        assert!(
-            books.costs.get(id).is_some_and(|cost| *cost > 0),
-            "{id} was not charged"
-        );
-    }
     let twice = repeated(&receiver.taken(), &kills);
     let again = upstream.calls() - calls;
     println!(
@@ -199,4 +221,24 @@ async fn a_gate_that_is_killed_with_jobs_at_work_loses_none_and_charges_each_onc
         kills.len()
     );
     assert!(again <= 16 * kills.len() as u64, "{again} calls repeated");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_whose_power_is_cut_with_jobs_at_work_loses_none_that_was_acknowledged() {
+    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
+    let mut all = 0;
+    for round in 0..rounds(4) {
+        let Some(disk) = Disk::mount() else { return };
+        let token = mint("1000");
+        let mut gate = Gate::start(disk.path(), upstream.addr, SETTINGS);
+        let millis = 100 + Dice::new(round).below(600);
+        let sending = interrupted(&gate, &token, receiver.addr, millis).await;
+        let rest = disk.cut(power::cut(round));
+        gate.kill();
+        let acknowledged = sending.end().await;
+        all += acknowledged.len();
+        let gate = Gate::start(rest.path(), upstream.addr, SETTINGS);
+        settle(gate, rest.path(), &token, &receiver, &acknowledged).await;
+    }
+    println!("{all} jobs acknowledged before the power was cut: 0 lost");
 }

@@ -38,7 +38,7 @@ const AMOUNT: i64 = 10;
 const WORKERS: usize = 8;
 
 /// Every other cut leaves some sectors of what was not synced.
-fn cut(round: usize) -> Cut {
+pub fn cut(round: usize) -> Cut {
     if round.is_multiple_of(2) {
         Cut::Forget
     } else {
