@@ -13,6 +13,7 @@ use super::Failure;
 use super::args::DevArgs;
 use super::banner::Banner;
 use super::credentials::Credentials;
+use super::serve::keep_memory_secret;
 use crate::app::{App, Signals, Source};
 use crate::config::{
     Account, AccountKey, Admin, Budget, Config, Env, FileOrText, Limits, Models, Network, Prices, ProcessEnv,
@@ -39,6 +40,7 @@ const SIMULATED_KEY: &str = "simulated";
 /// # Errors
 /// The credentials can't be kept, an address can't be listened on, or something failed while running.
 pub(super) async fn run(arguments: DevArgs) -> Result<(), Failure> {
+    keep_memory_secret();
     let signals = Signals::install().map_err(Failure::Signals)?;
     let credentials = Credentials::open(&arguments.data)?;
     if let Some(key) = upstream_key(&ProcessEnv)? {

@@ -65,3 +65,28 @@ impl Backlog {
         &self.deliverable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::store::{MasterKeys, Sqlite};
+    use crate::types::ManualClock;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test]
+    async fn a_wall_clock_that_is_set_fires_nothing_and_starves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, metrics) = (MasterKeys::generate().unwrap(), Metrics::new().unwrap());
+        let store = Sqlite::open(&folder.path().join("tidegate.db"), keys, Arc::new(metrics));
+        let clock = Arc::new(ManualClock::new(20_000 * DAY));
+        let backlog = Backlog::new(Arc::new(store.unwrap()), Arc::clone(&clock) as _);
+        for wall in [20_001 * DAY, 19_999 * DAY, 30_000 * DAY] {
+            clock.set(wall);
+            assert_eq!(backlog.wall_time(), wall);
+            let passed = backlog.now().saturating_sub(20_000 * DAY);
+            assert!(passed < Duration::from_secs(60), "{passed:?}");
+        }
+    }
+}

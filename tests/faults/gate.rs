@@ -70,6 +70,11 @@ impl Gate {
         started.unwrap_or_else(|log| panic!("the gate does not start: {log:#?}"))
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and its end.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

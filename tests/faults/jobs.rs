@@ -13,11 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-use crate::client::Raw;
+use crate::client::{Answer, Raw};
 use crate::disk::Disk;
 use crate::gate::{Gate, mint};
+use crate::small::Small;
 use crate::upstream::Upstream;
-use crate::{Dice, books, power, rounds};
+use crate::{Dice, PATIENCE, books, power, rounds};
 
 /// A receiver that hangs is given up soon, and tried often.
 const SETTINGS: &str = "[webhooks]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\ntimeout = \"400ms\"\n\
@@ -100,34 +101,45 @@ async fn receive(mut stream: TcpStream, luck: u64, taken: Arc<Mutex<HashMap<Stri
     stream.write_all(answer.as_bytes()).await.ok();
 }
 
-/// Sends jobs until it is told to stop; gives the ids of those that were answered with `queued`.
-async fn send(addr: SocketAddr, token: String, hook: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
+/// Sends one job; `None` where nobody listens or answers.
+async fn post(addr: SocketAddr, token: &str, hook: SocketAddr) -> Option<Answer> {
     let body = json!({
         "input": "How high is the tide at noon?",
         "max_new_tokens": 20,
         "webhook": format!("http://{hook}/hook"),
     })
     .to_string();
-    let mut acknowledged = Vec::new();
+    let mut raw = Raw::of(TcpStream::connect(addr).await.ok()?);
+    raw.send(format!(
+        "POST /v1/inference/anthropic/claude-4-sonnet HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {token}\r\n\
+         x-sim-token-ms: 1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+    .await;
+    raw.answer().await
+}
+
+/// The id of a job that was answered with `queued`.
+fn acknowledged(answer: &Answer) -> String {
+    let value: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(value["inference_status"]["status"], "queued");
+    value["request_id"].as_str().unwrap().to_owned()
+}
+
+/// Sends jobs until it is told to stop; gives the ids of those that were answered with `queued`.
+async fn send(addr: SocketAddr, token: String, hook: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
+    let mut ids = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let Ok(stream) = TcpStream::connect(addr).await else {
-            break;
-        };
-        let mut raw = Raw::of(stream);
-        raw.send(format!(
-            "POST /v1/inference/anthropic/claude-4-sonnet HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {token}\r\n\
-             x-sim-token-ms: 1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-        .await;
-        if let Some(answer) = raw.answer().await.filter(|answer| answer.status == 200) {
-            let value: Value = serde_json::from_slice(&answer.body).unwrap();
-            assert_eq!(value["inference_status"]["status"], "queued");
-            acknowledged.push(value["request_id"].as_str().unwrap().to_owned());
-        }
+        let answer = post(addr, &token, hook).await;
+        ids.extend(
+            answer
+                .filter(|answer| answer.status == 200)
+                .as_ref()
+                .map(acknowledged),
+        );
         sleep(EVERY).await;
     }
-    acknowledged
+    ids
 }
 
 /// How many deliveries were taken that had been taken before; each was under way at a kill.
@@ -201,23 +213,23 @@ async fn a_gate_that_is_killed_with_jobs_at_work_loses_none_and_charges_each_onc
     let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
     let folder = tempfile::tempdir().unwrap();
     let token = mint("1000");
-    let (mut acknowledged, mut kills) = (Vec::new(), Vec::new());
+    let (mut ids, mut kills) = (Vec::new(), Vec::new());
     for round in 0..rounds(8) {
         let mut gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
         let millis = 50 + Dice::new(round).below(950);
         let sending = interrupted(&gate, &token, receiver.addr, millis).await;
         gate.kill();
         kills.push(Instant::now());
-        acknowledged.extend(sending.end().await);
+        ids.extend(sending.end().await);
     }
     let gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
-    let calls = settle(gate, folder.path(), &token, &receiver, &acknowledged).await;
+    let calls = settle(gate, folder.path(), &token, &receiver, &ids).await;
     upstream.billed().await;
     let twice = repeated(&receiver.taken(), &kills);
     let again = upstream.calls() - calls;
     println!(
         "{} jobs acknowledged and {calls} made in {} kills: 0 lost, {twice} deliveries and {again} calls repeated",
-        acknowledged.len(),
+        ids.len(),
         kills.len()
     );
     assert!(again <= 16 * kills.len() as u64, "{again} calls repeated");
@@ -235,10 +247,50 @@ async fn a_gate_whose_power_is_cut_with_jobs_at_work_loses_none_that_was_acknowl
         let sending = interrupted(&gate, &token, receiver.addr, millis).await;
         let rest = disk.cut(power::cut(round));
         gate.kill();
-        let acknowledged = sending.end().await;
-        all += acknowledged.len();
+        let ids = sending.end().await;
+        all += ids.len();
         let gate = Gate::start(rest.path(), upstream.addr, SETTINGS);
-        settle(gate, rest.path(), &token, &receiver, &acknowledged).await;
+        settle(gate, rest.path(), &token, &receiver, &ids).await;
     }
     println!("{all} jobs acknowledged before the power was cut: 0 lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_full_jobs_are_refused_and_those_that_were_acknowledged_are_delivered() {
+    let Some(disk) = Small::mount("4m") else { return };
+    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
+    let token = mint("1000");
+    let gate = Gate::start(disk.path(), upstream.addr, SETTINGS);
+    let (mut ids, mut refused) = (Vec::new(), 0);
+    let began = Instant::now();
+    while refused < 20 {
+        if ids.len() == 20 {
+            disk.fill();
+        }
+        let answer = post(gate.addr, &token, receiver.addr).await.expect("an answer");
+        match answer.status {
+            200 => ids.push(acknowledged(&answer)),
+            status => {
+                assert_eq!((status, answer.code()), (503, Some("ledger_unavailable")));
+                refused += 1;
+            }
+        }
+        assert!(began.elapsed() < 2 * PATIENCE, "the disk is never full");
+    }
+    disk.clear();
+    settle(gate, disk.path(), &token, &receiver, &ids).await;
+    println!("{} jobs acknowledged and {refused} refused: 0 lost", ids.len());
+}
+
+#[tokio::test]
+async fn no_core_is_dumped_of_what_a_gate_knows() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::start(folder.path(), upstream.addr, "");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.id())).unwrap();
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(cores.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
 }
