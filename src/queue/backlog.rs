@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::job::Phase;
 use super::store::Queue;
 use crate::types::Clock;
 
@@ -63,6 +64,14 @@ impl Backlog {
     /// Rings for those who deliver.
     pub fn deliverable(&self) -> &Notify {
         &self.deliverable
+    }
+
+    /// Rings when there may be work of one phase.
+    pub fn bell(&self, phase: Phase) -> &Notify {
+        match phase {
+            Phase::Run => self.runnable(),
+            Phase::Deliver => self.deliverable(),
+        }
     }
 }
 

@@ -157,6 +157,11 @@ impl Lane {
             .split_once(BETWEEN)
             .map_or(&*self.0, |(account, _)| account)
     }
+
+    /// A text behind all lanes of the same account and before those of the next.
+    pub(super) fn after_account(&self) -> String {
+        format!("{}\u{b}", self.account())
+    }
 }
 
 /// The right to change a job: whoever has an older one of the same job has none.

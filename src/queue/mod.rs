@@ -8,6 +8,8 @@
 mod backlog;
 mod job;
 mod receiver;
+mod room;
+mod round;
 mod schedule;
 mod store;
 
@@ -17,6 +19,8 @@ pub use job::{
     View,
 };
 pub use receiver::{BadReceiver, Blocked, Host, Policy, Receiver};
+pub use room::Room;
+pub use round::Round;
 pub use schedule::{Next, next_delivery, next_run};
 pub use store::{
     Again, Census, Claim, Claimed, Claims, Denied, Filter, PutError, PutJob, Queue, QueueError, Ran, Secrets,

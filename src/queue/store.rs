@@ -1,8 +1,6 @@
 //! The room where jobs are kept, as seen from outside.
 
-use std::collections::HashSet;
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -11,6 +9,8 @@ use secrecy::SecretString;
 use super::job::{
     Attempt, Content, Death, Job, JobId, JobState, Lane, Lease, NewJob, Part, Phase, Stash, View,
 };
+use super::room::Room;
+use super::round::Round;
 use crate::body::Body;
 use crate::spend::{Held, HoldError, HoldOrder, Settlement};
 use crate::types::{AccountId, CallId, Money};
@@ -40,8 +40,8 @@ pub trait Queue: Send + Sync + Debug {
         len: u64,
     ) -> BoxFuture<'_, Result<Stash, QueueError>>;
 
-    /// Leases work that is due: of each lane that is not busy one job, the one that is due first, in the order of the lanes
-    /// after `claim.after`, round and round until there are `claim.most`. A claim looks at some thousand lanes at most.
+    /// Leases work that is due, where `claim` has room for it: account after account, of each a few lanes, of each lane the job
+    /// that is due first, round and round until there are `claim.most`. A claim looks at some thousand lanes at most.
     ///
     /// # Errors
     /// It can't be read or written.
@@ -215,14 +215,12 @@ pub struct Claim {
     pub until: Duration,
     /// The most jobs.
     pub most: usize,
-    /// Where the last claim ended.
-    pub after: Option<Lane>,
-    /// Lanes from which nothing is wanted.
-    pub busy: Arc<HashSet<Lane>>,
-    /// Accounts from which nothing is wanted.
-    pub busy_accounts: Arc<HashSet<AccountId>>,
-    /// The most of one lane.
-    pub most_of_lane: usize,
+    /// How far the claims before it have come.
+    pub round: Round,
+    /// How much may be taken of each lane.
+    pub lanes: Room<Lane>,
+    /// How much may be taken of each account.
+    pub accounts: Room<AccountId>,
 }
 
 /// What was leased.
@@ -230,10 +228,11 @@ pub struct Claim {
 pub struct Claims {
     /// The work.
     pub claimed: Vec<Claimed>,
-    /// The last lane that was looked at: the next claim goes on after it.
-    pub last: Option<Lane>,
-    /// When what is left in lanes that are not busy is due first; none where nothing is. Where some may be due at once, as
-    /// after a claim that was full or has not looked at every lane, that is not after `now`.
+    /// From where the next claim goes on.
+    pub round: Round,
+    /// When what is left is due first, or earlier; none where nothing is. Lanes and accounts without room don't count where
+    /// they are known to have none. Where some may be due at once, as after a claim that was full or where not every lane has
+    /// been looked at yet, that is not after `now`.
     pub next_due: Option<Duration>,
 }
 

@@ -23,6 +23,6 @@ mod work;
 
 pub use connect::{Connector, Resolve, SystemResolver};
 pub use deliver::{Deliverer, Delivery, Outcome, Verdict};
-pub use receivers::{Busy, Place, Receivers};
+pub use receivers::{Place, Receivers};
 pub use sign::{BadSecret, NoRandomness, SigningSecret, fresh_secret};
 pub use work::Worker;

@@ -4,14 +4,14 @@
 //! times one delivery tries whether it is back. So one that is slow or dead takes few workers from the others, and
 //! jobs that would fail only wait.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::queue::Lane;
+use crate::queue::{Lane, Room};
 
 /// The most deliveries to one receiver at once.
 const MAX_AT_ONCE: usize = 8;
@@ -37,7 +37,7 @@ pub struct Receivers {
 struct State {
     known: HashMap<Lane, Known>,
     /// What was found last, while it holds.
-    busy: Option<Busy>,
+    rooms: Option<Rooms>,
 }
 
 /// One receiver.
@@ -76,13 +76,12 @@ impl Known {
     }
 }
 
-/// The receivers for which nothing should be claimed now.
+/// Where less than usual should be claimed now.
 #[derive(Debug, Clone)]
-pub struct Busy {
-    /// Which.
-    pub lanes: Arc<HashSet<Lane>>,
-    /// When the first of them has rested; those that have all their deliveries are free when [`Receivers::freed`] says so.
-    pub until: Option<Instant>,
+struct Rooms {
+    lanes: Room<Lane>,
+    /// When the first that is left alone has rested.
+    until: Option<Instant>,
 }
 
 impl Receivers {
@@ -98,7 +97,7 @@ impl Receivers {
             return None;
         }
         known.at_once += 1;
-        state.busy = None;
+        state.rooms = None;
         Some(Place {
             receivers: Arc::clone(self),
             lane: lane.clone(),
@@ -106,25 +105,16 @@ impl Receivers {
         })
     }
 
-    /// For how many deliveries there is room now.
-    pub fn room(&self, lane: &Lane) -> usize {
-        let now = Instant::now();
-        let state = self.lock();
-        state.known.get(lane).map_or(MAX_AT_ONCE, |known| known.room(now))
-    }
-
-    /// The receivers for which there is no room now.
-    pub fn busy(&self) -> Busy {
+    /// For how many deliveries there is room at each receiver now, and when the first of those that are left alone has rested.
+    /// When one that had no room has some again, [`Self::freed`] says so.
+    pub fn rooms(&self) -> (Room<Lane>, Option<Instant>) {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(busy) = &state.busy
-            && busy.until.is_none_or(|until| now < until)
-        {
-            return busy.clone();
-        }
-        let busy = state.find_busy(now);
-        state.busy = Some(busy.clone());
-        busy
+        let known = state.rooms.take();
+        let holds = known.filter(|rooms| rooms.until.is_none_or(|until| now < until));
+        let rooms = holds.unwrap_or_else(|| state.find_rooms(now));
+        state.rooms = Some(rooms.clone());
+        (rooms.lanes, rooms.until)
     }
 
     /// Waits until a place has become free at a receiver that had no room. One that became free while nobody waited counts.
@@ -153,7 +143,7 @@ impl Receivers {
         if known.is_forgettable() {
             state.known.remove(lane);
         }
-        state.busy = None;
+        state.rooms = None;
         drop(state);
         if freed {
             self.freed.notify_one();
@@ -175,15 +165,19 @@ impl State {
         let oldest = idle.min_by_key(|(_, known)| known.resting);
         if let Some(lane) = oldest.map(|(lane, _)| lane.clone()) {
             self.known.remove(&lane);
-            self.busy = None;
+            self.rooms = None;
         }
     }
 
-    fn find_busy(&self, now: Instant) -> Busy {
-        let full = self.known.iter().filter(|(_, known)| known.room(now) == 0);
+    fn find_rooms(&self, now: Instant) -> Rooms {
+        let rooms = self.known.iter().map(|(lane, known)| (lane, known.room(now)));
+        let less = rooms.filter(|(_, room)| *room < MAX_AT_ONCE);
         let resting = self.known.values().filter_map(|known| known.resting);
-        Busy {
-            lanes: Arc::new(full.map(|(lane, _)| lane.clone()).collect()),
+        Rooms {
+            lanes: Room {
+                usual: MAX_AT_ONCE,
+                less: Arc::new(less.map(|(lane, room)| (lane.clone(), room)).collect()),
+            },
             until: resting.filter(|until| now < *until).min(),
         }
     }
@@ -221,6 +215,10 @@ mod tests {
         Lane::from_stored(text)
     }
 
+    fn room(receivers: &Receivers, lane: &Lane) -> usize {
+        receivers.rooms().0.of(lane)
+    }
+
     fn fail(receivers: &Arc<Receivers>, lane: &Lane, times: u32) {
         for _ in 0..times {
             receivers.enter(lane).unwrap().report(false);
@@ -233,17 +231,15 @@ mod tests {
         let (a, b) = (lane("a"), lane("b"));
         let mut places: Vec<Place> = (0..8).map(|_| receivers.enter(&a).unwrap()).collect();
         assert!(receivers.enter(&a).is_none());
-        assert_eq!((receivers.room(&a), receivers.room(&b)), (0, 8));
-        assert_eq!(*receivers.busy().lanes, HashSet::from([a.clone()]));
-        assert_eq!(receivers.busy().until, None);
+        assert_eq!((room(&receivers, &a), room(&receivers, &b)), (0, 8));
+        assert_eq!(receivers.rooms().1, None);
         assert!(receivers.enter(&b).is_some());
 
         let second = Duration::from_secs(1);
         assert!(timeout(second, receivers.freed()).await.is_err());
         places.pop();
         timeout(second, receivers.freed()).await.unwrap();
-        assert!(receivers.busy().lanes.is_empty());
-        assert_eq!(receivers.room(&a), 1);
+        assert_eq!(room(&receivers, &a), 1);
         drop(places);
         assert!(
             receivers.lock().known.is_empty(),
@@ -256,27 +252,27 @@ mod tests {
         let receivers = Arc::new(Receivers::default());
         let a = lane("a");
         fail(&receivers, &a, 4);
-        assert!(receivers.busy().lanes.is_empty());
+        assert_eq!(room(&receivers, &a), 8);
         fail(&receivers, &a, 1);
         for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
-            let busy = receivers.busy();
-            assert!(busy.lanes.contains(&a) && receivers.enter(&a).is_none());
+            let (rooms, until) = receivers.rooms();
+            assert!(rooms.of(&a) == 0 && receivers.enter(&a).is_none());
             let rest = Duration::from_secs(seconds);
-            assert_eq!(busy.until, Some(Instant::now() + rest));
+            assert_eq!(until, Some(Instant::now() + rest));
             advance(rest).await;
-            let busy = receivers.busy();
-            assert!(busy.lanes.is_empty() && busy.until.is_none());
+            let (rooms, until) = receivers.rooms();
+            assert!(rooms.of(&a) == 1 && until.is_none());
             let probe = receivers.enter(&a).unwrap();
-            assert!(receivers.enter(&a).is_none() && receivers.busy().lanes.contains(&a));
+            assert!(receivers.enter(&a).is_none() && room(&receivers, &a) == 0);
             probe.report(false);
         }
         advance(LONGEST_REST).await;
         receivers.enter(&a).unwrap().report(true);
         timeout(Duration::from_secs(1), receivers.freed()).await.unwrap();
-        assert_eq!(receivers.room(&a), MAX_AT_ONCE);
+        assert_eq!(room(&receivers, &a), MAX_AT_ONCE);
         assert!(receivers.lock().known.is_empty());
         fail(&receivers, &a, 5);
-        let until = receivers.busy().until;
+        let until = receivers.rooms().1;
         assert_eq!(until, Some(Instant::now() + FIRST_REST), "it begins anew");
     }
 
@@ -288,10 +284,10 @@ mod tests {
             fail(&receivers, &a, 4);
             receivers.enter(&a).unwrap().report(true);
         }
-        assert!(receivers.busy().lanes.is_empty());
+        assert_eq!(room(&receivers, &a), 8);
         let places: Vec<Place> = (0..8).map(|_| receivers.enter(&a).unwrap()).collect();
         places.into_iter().for_each(|place| place.report(false));
-        assert_eq!(receivers.busy().until, Some(Instant::now() + FIRST_REST));
+        assert_eq!(receivers.rooms().1, Some(Instant::now() + FIRST_REST));
     }
 
     #[tokio::test(start_paused = true)]
@@ -301,7 +297,7 @@ mod tests {
         fail(&receivers, &a, 5);
         advance(FIRST_REST).await;
         drop(receivers.enter(&a).unwrap());
-        assert_eq!(receivers.room(&a), 1);
+        assert_eq!(room(&receivers, &a), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,16 +1,19 @@
 //! Who may have how many workers, so that nobody's backlog keeps others waiting.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::queue::Lane;
+use crate::queue::{Lane, Room};
 use crate::types::AccountId;
 
 /// One of so many workers is kept free from accounts that have the rest.
 const RESERVE: usize = 8;
+
+/// The most that is claimed of one lane at once, so that others come in between.
+const MAX_OF_LANE: usize = 8;
 
 /// How long a lane rests whose limits have no room: as often its jobs are looked at in vain.
 const REST: Duration = Duration::from_millis(500);
@@ -63,19 +66,27 @@ impl Shares {
         self.inner().resting.insert(lane, Instant::now() + REST);
     }
 
-    /// The lanes from which nothing is wanted now, the accounts that have enough, and when the first lane has rested.
-    pub(super) fn busy(&self) -> (Arc<HashSet<Lane>>, Arc<HashSet<AccountId>>, Option<Instant>) {
+    /// How much may be claimed of which lane, and when the first one that rests has rested.
+    pub(super) fn lanes(&self) -> (Room<Lane>, Option<Instant>) {
         let mut inner = self.inner();
         let now = Instant::now();
         inner.resting.retain(|_, until| *until > now);
-        let lanes = inner.resting.keys().cloned().collect();
-        let full = inner.working.iter().filter(|(_, working)| **working >= self.most);
-        let accounts = full.map(|(account, _)| account.clone()).collect();
-        (
-            Arc::new(lanes),
-            Arc::new(accounts),
-            inner.resting.values().min().copied(),
-        )
+        let room = Room {
+            usual: MAX_OF_LANE,
+            less: Arc::new(inner.resting.keys().map(|lane| (lane.clone(), 0)).collect()),
+        };
+        (room, inner.resting.values().min().copied())
+    }
+
+    /// How much may be claimed of which account.
+    pub(super) fn accounts(&self) -> Room<AccountId> {
+        let inner = self.inner();
+        let left =
+            |(account, working): (&AccountId, &usize)| (account.clone(), self.most.saturating_sub(*working));
+        Room {
+            usual: self.most,
+            less: Arc::new(inner.working.iter().map(left).collect()),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -103,18 +114,21 @@ mod tests {
     async fn one_account_has_all_workers_but_an_eighth_and_a_lane_rests_for_a_while() {
         let shares = Shares::new(16);
         let account = AccountId::parse("di:1").unwrap();
-        let mut taken: Vec<_> = (0..13).map(|_| shares.take(account.clone())).collect();
-        assert!(shares.busy().1.is_empty());
-        taken.push(shares.take(account.clone()));
-        assert!(shares.busy().1.contains(&account));
-        taken.clear();
-        assert!(shares.busy().1.is_empty() && shares.inner().working.is_empty());
+        let taken: Vec<_> = (0..13).map(|_| shares.take(account.clone())).collect();
+        assert_eq!(shares.accounts().of(&account), 1);
+        let last = shares.take(account.clone());
+        assert_eq!(shares.accounts().of(&account), 0);
+        assert_eq!(shares.accounts().of(&AccountId::parse("di:2").unwrap()), 14);
+        drop((taken, last));
+        assert_eq!(shares.accounts().of(&account), 14);
+        assert!(shares.inner().working.is_empty());
 
-        shares.rest(Lane::of_model(&account, None));
-        let (lanes, _, until) = shares.busy();
-        assert!(lanes.len() == 1 && until.is_some());
+        let lane = Lane::of_model(&account, None);
+        shares.rest(lane.clone());
+        let (room, until) = shares.lanes();
+        assert!(room.of(&lane) == 0 && until.is_some());
         tokio::time::advance(REST).await;
-        assert!(shares.busy().0.is_empty());
+        assert_eq!(shares.lanes().0.of(&lane), MAX_OF_LANE);
         assert_eq!(Shares::new(1).most, 1);
     }
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::queue::{
-    Again, Attempt, Backlog, Claim, Claimed, Claims, Death, Job, Lane, Lease, Phase, QueueError, Task,
+    Again, Attempt, Backlog, Claim, Claimed, Claims, Death, Job, Lane, Lease, Phase, QueueError, Round, Task,
 };
 use crate::types::CallId;
 use crate::upstream::ConnectError;
@@ -32,9 +32,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// The most that is claimed at once.
 const MAX_CLAIM: usize = 64;
 
-/// The most that is claimed of one lane at once, so that others come in between.
-const MAX_OF_LANE: usize = 8;
-
 /// How long to wait before a queue that failed is tried again, at first and at the most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -47,6 +44,7 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     leases: Leases,
     shares: Shares,
+    delivery_shares: Shares,
     runs: Arc<Semaphore>,
     deliveries: Deliveries,
     tasks: TaskTracker,
@@ -62,14 +60,14 @@ pub(super) struct Working<'a> {
 
 /// What a task has of what is scarce.
 struct Place {
-    _permit: OwnedSemaphorePermit,
+    phase: Phase,
+    permit: OwnedSemaphorePermit,
+    share: Share,
     at: At,
 }
 
 enum At {
-    Work {
-        _share: Share,
-    },
+    Work,
     Receiver(receivers::Place),
     /// The receiver has no room after all.
     Nowhere,
@@ -87,17 +85,15 @@ impl Worker {
         (gate, metrics): (Arc<Gate>, Arc<Metrics>),
     ) -> Result<Arc<Self>, ConnectError> {
         let workers = config.webhooks.workers;
+        let places = workers.saturating_mul(DELIVERIES_PER_WORKER);
         Ok(Arc::new(Self {
             owner,
             gate,
             leases: Leases::default(),
             shares: Shares::new(workers),
+            delivery_shares: Shares::new(places),
             runs: Arc::new(Semaphore::new(workers)),
-            deliveries: Deliveries::new(
-                &config.webhooks,
-                workers.saturating_mul(DELIVERIES_PER_WORKER),
-                &metrics,
-            )?,
+            deliveries: Deliveries::new(&config.webhooks, places, &metrics)?,
             tasks: TaskTracker::new(),
             backlog,
             metrics,
@@ -151,7 +147,7 @@ impl Worker {
             Phase::Run => &self.runs,
             Phase::Deliver => &self.deliveries.places,
         };
-        let mut after = None;
+        let mut round = Round::default();
         while !stop.is_cancelled() {
             let Some(first) = stop.run_until_cancelled(Arc::clone(places).acquire_owned()).await else {
                 return;
@@ -160,12 +156,12 @@ impl Worker {
             let more = std::iter::from_fn(|| Arc::clone(places).try_acquire_owned().ok());
             let mut permits: Vec<OwnedSemaphorePermit> =
                 std::iter::once(first).chain(more.take(MAX_CLAIM - 1)).collect();
-            let (claims, rested) = self.claims(phase, permits.len(), &after).await;
+            let (claims, rested) = self.claims(phase, permits.len(), round).await;
             let found = !claims.claimed.is_empty();
-            after = claims.last.or(after);
+            round = claims.round;
             for claimed in claims.claimed {
                 if let Some(permit) = permits.pop() {
-                    self.start(claimed, permit, cut);
+                    self.start(claimed, (phase, permit), cut);
                 }
             }
             drop(permits);
@@ -175,13 +171,10 @@ impl Worker {
         }
     }
 
-    async fn claims(&self, phase: Phase, most: usize, after: &Option<Lane>) -> (Claims, Option<Instant>) {
-        let (busy, busy_accounts, rested) = match phase {
-            Phase::Run => self.shares.busy(),
-            Phase::Deliver => {
-                let busy = self.deliveries.receivers.busy();
-                (busy.lanes, Arc::default(), busy.until)
-            }
+    async fn claims(&self, phase: Phase, most: usize, round: Round) -> (Claims, Option<Instant>) {
+        let (lanes, rested) = match phase {
+            Phase::Run => self.shares.lanes(),
+            Phase::Deliver => self.deliveries.receivers.rooms(),
         };
         let now = self.backlog.now();
         let claim = Claim {
@@ -190,10 +183,9 @@ impl Worker {
             owner: self.owner,
             until: now.saturating_add(LEASE),
             most,
-            after: after.clone(),
-            busy,
-            busy_accounts,
-            most_of_lane: MAX_OF_LANE,
+            round,
+            lanes,
+            accounts: self.shares_of(phase).accounts(),
         };
         match self.backlog.queue().claim(claim).await {
             Ok(claims) => (claims, rested),
@@ -212,10 +204,6 @@ impl Worker {
         rested: Option<Instant>,
         stop: &CancellationToken,
     ) {
-        let bell = match phase {
-            Phase::Run => self.backlog.runnable(),
-            Phase::Deliver => self.backlog.deliverable(),
-        };
         let due = next_due.map(|due| Instant::now() + due.saturating_sub(self.backlog.now()));
         let poll = Instant::now() + POLL;
         let until = [due, rested].into_iter().flatten().fold(poll, Instant::min);
@@ -227,13 +215,18 @@ impl Worker {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = bell.notified() => {}
+            () = self.backlog.bell(phase).notified() => {}
             () = freed => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }
 
-    fn start(self: &Arc<Self>, claimed: Claimed, permit: OwnedSemaphorePermit, cut: &CancellationToken) {
+    fn start(
+        self: &Arc<Self>,
+        claimed: Claimed,
+        (phase, permit): (Phase, OwnedSemaphorePermit),
+        cut: &CancellationToken,
+    ) {
         let (worker, cut) = (Arc::clone(self), cut.clone());
         let renewed = self.leases.hold(claimed.lease.clone());
         let at = match claimed.task {
@@ -241,11 +234,14 @@ impl Worker {
                 let place = self.deliveries.receivers.enter(&claimed.lane);
                 place.map_or(At::Nowhere, At::Receiver)
             }
-            Task::Run { .. } | Task::Damaged => At::Work {
-                _share: self.shares.take(claimed.job.account.clone()),
-            },
+            Task::Run { .. } | Task::Damaged => At::Work,
         };
-        let place = Place { _permit: permit, at };
+        let place = Place {
+            phase,
+            permit,
+            share: self.shares_of(phase).take(claimed.job.account.clone()),
+            at,
+        };
         self.tasks.spawn(async move {
             worker.work_on(claimed, &renewed, place, cut).await;
         });
@@ -267,14 +263,22 @@ impl Worker {
             () = cut.cancelled() => working.put_off(Duration::ZERO).await,
         }
         // There is room again.
-        self.backlog.runnable().notify_one();
+        drop((place.share, place.permit));
+        self.backlog.bell(place.phase).notify_one();
+    }
+
+    fn shares_of(&self, phase: Phase) -> &Shares {
+        match phase {
+            Phase::Run => &self.shares,
+            Phase::Deliver => &self.delivery_shares,
+        }
     }
 }
 
 impl Working<'_> {
     async fn task(&self, task: Task, at: At) {
         match (task, at) {
-            (Task::Run { head, body, held }, _share) => {
+            (Task::Run { head, body, held }, _) => {
                 let run = Run {
                     job: self.job,
                     head: &head,
@@ -299,7 +303,7 @@ impl Working<'_> {
                 };
                 self.deliver(handing).await;
             }
-            (Task::Deliver { .. }, At::Work { .. } | At::Nowhere) => self.put_off(Duration::ZERO).await,
+            (Task::Deliver { .. }, At::Work | At::Nowhere) => self.put_off(Duration::ZERO).await,
             (Task::Damaged, _) => self.damaged(Phase::Run).await,
         }
     }

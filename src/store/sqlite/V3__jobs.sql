@@ -44,6 +44,8 @@ CREATE TABLE jobs (
 
 CREATE INDEX jobs_waiting ON jobs (state, lane, due) WHERE owner IS NULL AND ended IS NULL;
 
+CREATE INDEX jobs_due ON jobs (state, due) WHERE owner IS NULL AND ended IS NULL;
+
 CREATE INDEX jobs_leased ON jobs (lease_until) WHERE owner IS NOT NULL;
 
 CREATE INDEX jobs_by_state ON jobs (state, at);

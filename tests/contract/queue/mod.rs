@@ -11,7 +11,6 @@ mod operating;
 mod putting;
 mod sealing;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use tempfile::TempDir;
 use tidegate::body::Body;
 use tidegate::queue::{
     Again, Attempt, Claim, Claimed, Claims, Content, JobId, JobState, Lease, NewJob, Phase, PutJob, Queue,
-    Ran, Settled, Task, View,
+    Ran, Room, Round, Settled, Task, View,
 };
 use tidegate::spend::Settlement;
 use tidegate::store::Sqlite;
@@ -122,10 +121,9 @@ fn wanted(phase: Phase, most: usize) -> Claim {
         owner: owner(1),
         until: NOW + 60 * SECOND,
         most,
-        after: None,
-        busy: Arc::default(),
-        busy_accounts: Arc::new(HashSet::new()),
-        most_of_lane: usize::MAX,
+        round: Round::default(),
+        lanes: Room::of_all(usize::MAX),
+        accounts: Room::of_all(usize::MAX),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Work that is due, one lane after the other.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::contents::{self, Piece, Stored};
 use super::{change, row};
-use crate::queue::{Claim, Death, Job, Lane, Lease, Phase};
+use crate::queue::{Claim, Death, Job, Lane, Lease, Phase, Round};
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::writer::{Base, Fault};
@@ -16,15 +16,17 @@ use crate::types::{CallId, Money};
 /// How often a claim looks into the index: what comes behind it waits for it.
 const MAX_SEEKS: usize = 2000;
 
+/// How many lanes of one account are looked at, and how many jobs of it are taken, before others have their turn.
+const MAX_SEEKS_OF_TURN: usize = 200;
+const MAX_JOBS_OF_TURN: usize = 8;
+
 pub(super) const NEXT_LANE: &str = "
     SELECT lane, due, seq FROM jobs
     WHERE state = ?1 AND owner IS NULL AND ended IS NULL AND lane > ?2
     ORDER BY lane, due LIMIT 1";
 
-pub(super) const FIRST_OF_LANE: &str = "
-    SELECT lane, due, seq FROM jobs
-    WHERE state = ?1 AND owner IS NULL AND ended IS NULL AND lane = ?2
-    ORDER BY due LIMIT 1";
+pub(super) const FIRST_DUE: &str = "
+    SELECT due FROM jobs WHERE state = ?1 AND owner IS NULL AND ended IS NULL ORDER BY due LIMIT 1";
 
 const LEASE: &str = "
     UPDATE jobs SET state = CASE state WHEN 0 THEN 1 ELSE state END, owner = ?2, lease_until = ?3, epoch = epoch + 1
@@ -39,7 +41,7 @@ const CALL: &str = "SELECT call FROM jobs WHERE seq = ?1";
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) leased: Vec<Leased>,
-    pub(super) last: Option<Lane>,
+    pub(super) round: Round,
     pub(super) next_due: Option<Duration>,
 }
 
@@ -57,7 +59,7 @@ pub(super) struct Leased {
 
 /// The first job of a lane.
 struct First {
-    lane: String,
+    lane: Lane,
     due: i64,
     seq: i64,
 }
@@ -65,7 +67,7 @@ struct First {
 impl First {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            lane: row.get(0)?,
+            lane: Lane::from_stored(row.get_ref(0)?.as_str()?),
             due: row.get(1)?,
             seq: row.get(2)?,
         })
@@ -75,24 +77,26 @@ impl First {
 /// A claim at work.
 struct Search<'a> {
     claim: &'a Claim,
-    busy_accounts: HashSet<&'a str>,
+    accounts: HashMap<&'a str, usize>,
     state: i64,
     now: i64,
     seeks: usize,
-    next_due: Option<i64>,
-    /// Whether everything was looked at.
-    is_whole: bool,
-    found: Found,
+    round: Round,
+    /// What was taken.
+    of_lanes: HashMap<Lane, usize>,
+    of_accounts: HashMap<String, usize>,
+    leased: Vec<Leased>,
 }
 
 /// Leases what is due.
 pub(super) fn claim(base: &mut Base, claim: &Claim) -> Result<Found, Fault> {
     let mut search = Search {
         claim,
-        busy_accounts: claim
-            .busy_accounts
+        accounts: claim
+            .accounts
+            .less
             .iter()
-            .map(|account| account.as_str())
+            .map(|(account, room)| (account.as_str(), *room))
             .collect(),
         state: match claim.phase {
             Phase::Run => row::QUEUED,
@@ -100,108 +104,148 @@ pub(super) fn claim(base: &mut Base, claim: &Claim) -> Result<Found, Fault> {
         },
         now: rounded_down(claim.now),
         seeks: 0,
-        next_due: None,
-        is_whole: true,
-        found: Found::default(),
+        round: claim.round.clone(),
+        of_lanes: HashMap::new(),
+        of_accounts: HashMap::new(),
+        leased: Vec::new(),
     };
-    let lanes = search.go_round(base)?;
-    search.go_on(base, lanes)?;
-    let next_due = match search.next_due {
-        _ if !search.is_whole => Some(claim.now),
-        due => due.map(|due| Duration::from_millis(due.try_into().unwrap_or(0))),
+    let is_whole = search.go_round(base)?;
+    let next_due = if is_whole {
+        search.round.rest()
+    } else {
+        Some(claim.now)
     };
     Ok(Found {
+        leased: search.leased,
+        round: search.round,
         next_due,
-        ..search.found
     })
 }
 
 impl Search<'_> {
-    /// Looks at every lane once, and takes one job of each. Returns the lanes that gave one.
-    fn go_round(&mut self, base: &mut Base) -> Result<Vec<String>, Fault> {
-        let start = self.claim.after.as_ref().map_or("", Lane::as_str);
-        let (mut cursor, mut has_wrapped) = (start.to_owned(), start.is_empty());
-        let mut gave = Vec::new();
+    /// Gives one account after the other its turn. Returns whether nothing more is to be found.
+    fn go_round(&mut self, base: &mut Base) -> Result<bool, Fault> {
+        if self.is_nothing_due(&base.connection)? {
+            return Ok(true);
+        }
         while self.may_go_on() {
-            let next = self.seek(&base.connection, NEXT_LANE, &cursor)?;
-            let Some(first) = next.filter(|first| !has_wrapped || start.is_empty() || *first.lane <= *start)
-            else {
-                if has_wrapped {
-                    return Ok(gave);
+            let at = self.round.at().to_owned();
+            let Some(first) = self.seek(&base.connection, &at)? else {
+                if self.round.turns_over() {
+                    return Ok(true);
                 }
-                (cursor, has_wrapped) = (String::new(), true);
                 continue;
             };
-            let lane = Lane::from_stored(&first.lane);
-            let (is_busy, is_account_busy) = (
-                self.claim.busy.contains(&lane),
-                self.busy_accounts.contains(lane.account()),
-            );
-            cursor = if is_account_busy {
-                after_account(&lane)
-            } else {
-                first.lane.clone()
-            };
-            self.found.last = Some(lane);
-            if !is_busy && !is_account_busy && self.take(base, &first)? {
-                gave.push(first.lane);
+            if self.turn(base, first)? && self.is_nothing_due(&base.connection)? {
+                return Ok(true);
             }
         }
-        self.is_whole = false;
-        Ok(gave)
+        Ok(false)
     }
 
-    /// Takes further jobs of lanes, one of each a round.
-    fn go_on(&mut self, base: &mut Base, mut lanes: Vec<String>) -> Result<(), Fault> {
-        for round in 1..=self.claim.most_of_lane.max(1) {
-            if lanes.is_empty() {
+    /// Takes one job each of some lanes of an account. Returns whether there was one.
+    fn turn(&mut self, base: &mut Base, first: First) -> Result<bool, Fault> {
+        let account = first.lane.account().to_owned();
+        let room = self.room_of(&account).min(MAX_JOBS_OF_TURN);
+        if room == 0 {
+            self.round.pass(&first.lane);
+            return Ok(false);
+        }
+        let (mut taken, before) = (0, self.seeks);
+        let mut next = match self.round.begin(&first.lane) {
+            Some(after) => self.next_of(base, &after)?,
+            None => Some(first),
+        };
+        let mut left = None;
+        while let Some(first) = next {
+            if self.room_in(&first) > 0 && self.take(base, &first)? {
+                taken += 1;
+            }
+            next = self.next_of(base, &first.lane)?;
+            left = next.is_some().then_some(first.lane);
+            let looked = self.seeks.saturating_sub(before);
+            if taken >= room || looked >= MAX_SEEKS_OF_TURN || !self.may_go_on() {
                 break;
             }
-            let mut gave = Vec::new();
-            for lane in lanes {
-                if !self.may_go_on() {
-                    self.is_whole = false;
-                    return Ok(());
-                }
-                let Some(first) = self.seek(&base.connection, FIRST_OF_LANE, &lane)? else {
-                    continue;
-                };
-                if round >= self.claim.most_of_lane {
-                    self.leave(first.due);
-                } else if self.take(base, &first)? {
-                    self.found.last = Some(Lane::from_stored(&lane));
-                    gave.push(lane);
-                }
-            }
-            lanes = gave;
         }
-        Ok(())
+        self.round.end(&account, left);
+        if taken > 0 {
+            self.round.found();
+            let of_account = self.of_accounts.entry(account).or_default();
+            *of_account = of_account.saturating_add(taken);
+        }
+        Ok(taken > 0)
+    }
+
+    /// How much may still be taken of an account.
+    fn room_of(&self, account: &str) -> usize {
+        let room = self.accounts.get(account).copied();
+        let taken = self.of_accounts.get(account).copied().unwrap_or_default();
+        room.unwrap_or(self.claim.accounts.usual).saturating_sub(taken)
+    }
+
+    /// How much may still be taken of a lane. What this claim leaves in one that had room is due at its time.
+    fn room_in(&mut self, first: &First) -> usize {
+        let taken = self.of_lanes.get(&first.lane).copied().unwrap_or_default();
+        let room = self.claim.lanes.of(&first.lane).saturating_sub(taken);
+        if room == 0 && taken > 0 {
+            self.leave(first.due);
+        }
+        room
     }
 
     fn may_go_on(&self) -> bool {
-        self.found.leased.len() < self.claim.most && self.seeks < MAX_SEEKS
+        self.leased.len() < self.claim.most && self.seeks < MAX_SEEKS
     }
 
-    fn seek(&mut self, connection: &Connection, sql: &str, lane: &str) -> Result<Option<First>, Fault> {
+    /// Whether nothing at all is due. Then nobody looks for it.
+    fn is_nothing_due(&mut self, connection: &Connection) -> Result<bool, Fault> {
         self.seeks = self.seeks.saturating_add(1);
-        let mut seek = connection.prepare_cached(sql)?;
-        let first = seek.query_row(params![self.state, lane], First::read);
-        Ok(first.optional()?)
+        let mut first = connection.prepare_cached(FIRST_DUE)?;
+        let due: Option<i64> = first.query_row([self.state], |row| row.get(0)).optional()?;
+        if due.is_some_and(|due| due <= self.now) {
+            return Ok(false);
+        }
+        self.round.rest();
+        if let Some(due) = due {
+            self.leave(due);
+        }
+        Ok(true)
     }
 
-    /// Notes when what is left in a lane is due.
+    /// The first job of the next lane.
+    fn seek(&mut self, connection: &Connection, after: &str) -> Result<Option<First>, Fault> {
+        self.seeks = self.seeks.saturating_add(1);
+        let mut seek = connection.prepare_cached(NEXT_LANE)?;
+        Ok(seek
+            .query_row(params![self.state, after], First::read)
+            .optional()?)
+    }
+
+    /// The first job of the next lane of the same account.
+    fn next_of(&mut self, base: &Base, lane: &Lane) -> Result<Option<First>, Fault> {
+        let next = self.seek(&base.connection, lane.as_str())?;
+        Ok(next.filter(|next| next.lane.account() == lane.account()))
+    }
+
+    /// Notes when what is left is due.
     fn leave(&mut self, due: i64) {
-        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+        self.round
+            .met(Duration::from_millis(due.try_into().unwrap_or_default()));
     }
 
-    /// Leases a job if it is due. Returns whether its lane may have another one.
+    /// Leases a job if it is due. Returns whether it was.
     fn take(&mut self, base: &mut Base, first: &First) -> Result<bool, Fault> {
         if first.due > self.now {
             self.leave(first.due);
             return Ok(false);
         }
         match self.lease(base, first) {
-            Ok(leased) => self.found.leased.push(leased),
+            Ok(leased) => {
+                let of_lane = self.of_lanes.entry(first.lane.clone()).or_default();
+                *of_lane = of_lane.saturating_add(1);
+                self.leased.push(leased);
+            }
             // It would be met again and again.
             Err(Fault::Damaged(what)) => {
                 tracing::error!(what, "a job is damaged and ends");
@@ -242,7 +286,7 @@ impl Search<'_> {
                 job: job.id.clone(),
                 epoch,
             },
-            lane: Lane::from_stored(&first.lane),
+            lane: first.lane.clone(),
             held: held.map(ledger::money).transpose()?,
             succeeded: succeeded.unwrap_or_default(),
             contents,
@@ -260,9 +304,4 @@ fn read(rows: &mut Rows<'_>) -> Result<(Job, i64, Option<bool>), Fault> {
         row::get(row, "epoch")?,
         row::get(row, "succeeded")?,
     ))
-}
-
-/// A text behind all lanes of the same account and before those of the next.
-fn after_account(lane: &Lane) -> String {
-    format!("{}\u{b}", lane.account())
 }

@@ -38,7 +38,7 @@ pub(super) async fn claim(store: &Sqlite, claim: Claim) -> Result<Claims, QueueE
     let found = store.change(move |base| claim::claim(base, &claim)).await?;
     let mut claims = Claims {
         claimed: Vec::with_capacity(found.leased.len()),
-        last: found.last,
+        round: found.round,
         next_due: found.next_due,
     };
     for (leased, opened) in open_all(store, phase, found.leased).await? {

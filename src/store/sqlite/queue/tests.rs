@@ -28,7 +28,7 @@ fn no_table_is_read_through_and_nothing_is_sorted() {
     let connection = tables();
     for (sql, index) in [
         (claim::NEXT_LANE, "jobs_waiting (state=? AND lane>?)"),
-        (claim::FIRST_OF_LANE, "jobs_waiting (state=? AND lane=?)"),
+        (claim::FIRST_DUE, "jobs_due (state=?)"),
         (find::OF_STATE, "jobs_by_state (state=?)"),
         (find::OF_ACCOUNT, "jobs_by_account (account=? AND state=?)"),
         (find::OLDEST, "jobs_by_state (state=?)"),
