@@ -54,8 +54,9 @@ pub trait Queue: Send + Sync + Debug {
     fn renew(&self, leases: Vec<Lease>, until: Duration) -> BoxFuture<'_, Result<Vec<Lease>, QueueError>>;
 
     /// Frees leases of jobs that nobody works on: with `expired` those that have run out by then, whosever they are (also one
-    /// of a claim whose answer nobody took); without it, at the start, all of other owners than `owner`. One that was freed
-    /// so three times is dead, and what is held for it is spent. Gives how many were freed.
+    /// of a claim whose answer nobody took); without it, at the start, all of other owners than `owner`. Gives how many were
+    /// freed. A job that was freed so while it was running waits for half a minute after the second time in a row, and is dead
+    /// after the third: what is held for it is spent. An attempt that was written down begins the count anew.
     ///
     /// Where the clock was put back, as `now` tells, what waits is due in about its gap at the latest.
     ///

@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::connect::{Connector, SystemResolver};
 use super::deliver::{Deliverer, Delivery, Outcome, Verdict};
+use super::persist::persist;
 use super::receivers::{Place, Receivers};
-use super::work::{Working, persist, random};
+use super::work::{Working, random};
 use crate::body::{self, Body, ReadError};
 use crate::config::Webhooks;
 use crate::metrics::Metrics;

@@ -13,6 +13,7 @@ mod connect;
 mod deliver;
 mod delivery;
 mod leases;
+mod persist;
 mod receivers;
 mod result;
 mod run;

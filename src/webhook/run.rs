@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response};
 
+use super::persist::persist;
 use super::result;
-use super::work::{Working, persist, random};
+use super::work::{Working, random};
 use crate::body::{self, Body, ReadError};
 use crate::proxy::{Performed, X_TIDEGATE_ERROR};
 use crate::queue::{Again, Attempt, Content, Job, MAX_INLINE, Next, Part, Phase, Ran, Settled, next_run};

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::delivery::{Deliveries, Handing};
 use super::leases::{LEASE, Leases, Renewed};
+use super::persist::persist;
 use super::receivers;
 use super::run::Run;
 use super::shares::{Share, Shares};
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::proxy::Gate;
 use crate::queue::{
-    Again, Attempt, Backlog, Claim, Claimed, Claims, Death, Job, Lane, Lease, Phase, QueueError, Round, Task,
+    Again, Attempt, Backlog, Claim, Claimed, Claims, Death, Job, Lane, Lease, Phase, Round, Task,
 };
 use crate::types::CallId;
 use crate::upstream::ConnectError;
@@ -31,9 +32,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// The most that is claimed at once.
 const MAX_CLAIM: usize = 64;
-
-/// How long to wait before a queue that failed is tried again, at first and at the most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Works on jobs.
 #[derive(Debug)]
@@ -376,27 +374,4 @@ impl Working<'_> {
 pub(super) fn random() -> f64 {
     let [high, low, ..] = uuid::Uuid::new_v4().into_bytes();
     f64::from(u16::from_be_bytes([high, low])) / f64::from(u16::MAX)
-}
-
-/// Writes to the queue, however often it takes: what is to be written can't be had again. `None` where the queue has
-/// something that nobody understands.
-pub(super) async fn persist<T, F>(mut write: impl FnMut() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, QueueError>>,
-{
-    let (mut wait, longest) = RETRY;
-    loop {
-        match write().await {
-            Ok(done) => return Some(done),
-            Err(error @ QueueError::Unavailable { .. }) => {
-                tracing::error!(%error, "the queue can't be written: a job waits for it");
-            }
-            Err(error @ (QueueError::Damaged { .. } | QueueError::TooLong { .. })) => {
-                tracing::error!(%error, "a job can't be written");
-                return None;
-            }
-        }
-        tokio::time::sleep(wait).await;
-        wait = wait.saturating_mul(2).min(longest);
-    }
 }

@@ -23,7 +23,7 @@ CREATE TABLE jobs (
     owner BLOB CHECK (length(owner) = 16),
     lease_until INTEGER,
     epoch INTEGER NOT NULL,
-    -- How often a lease was taken over.
+    -- How often in a row a lease was taken over while its call was made.
     crashes INTEGER NOT NULL,
     -- How many attempts of this phase have failed.
     failed INTEGER NOT NULL,

@@ -94,14 +94,50 @@ async fn a_lease_that_is_kept_is_not_taken_over() {
     assert_eq!(queue.renew(vec![lease.clone()], late).await.unwrap(), [lease]);
 }
 
+/// A process dies while it makes the call of the one job.
+async fn dies_running(queue: &Sqlite, process: u8, now: Duration) {
+    let mut wanted = wanted(Phase::Run, 10);
+    wanted.now = now;
+    assert_eq!(claim(queue, wanted).await.claimed.len(), 1);
+    assert_eq!(queue.take_over(owner(process), None, now).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn only_calls_that_are_lost_three_times_in_a_row_are_quarantined() {
+    let home = Home::new();
+    let queue = home.open();
+    let id = put(&queue, job()).await;
+    let mut now = NOW;
+    for round in 0..3 {
+        dies_running(&queue, 2 + round, now).await;
+        dies_running(&queue, 2 + round, now).await;
+        let mut wanted = wanted(Phase::Run, 10);
+        wanted.now = now;
+        let claims = claim(&queue, wanted.clone()).await;
+        now += 30 * SECOND;
+        assert_eq!((claims.claimed.len(), claims.next_due), (0, Some(now)));
+        wanted.now = now;
+        let lease = claim(&queue, wanted).await.claimed.remove(0).lease;
+        if round < 2 {
+            put_back(&queue, lease, again(now, SECOND, Some(attempt(Phase::Run)))).await;
+        } else {
+            assert!(queue.ran(lease, result(true, None)).await.unwrap());
+        }
+    }
+    for process in 2..10 {
+        claim_one(&queue, Phase::Deliver).await;
+        queue.take_over(owner(process), None, NOW).await.unwrap();
+    }
+    assert_eq!(state(&queue, &id).await, JobState::Delivering);
+}
+
 #[tokio::test]
 async fn a_job_whose_lease_is_taken_over_three_times_is_quarantined() {
     let home = Home::new();
     let queue = home.open();
     let id = put(&queue, job()).await;
-    for process in 2..=4 {
-        claim_one(&queue, Phase::Run).await;
-        assert_eq!(queue.take_over(owner(process), None, NOW).await.unwrap(), 1);
+    for (process, wait) in [(2, 0), (3, 0), (4, 30)] {
+        dies_running(&queue, process, NOW + wait * SECOND).await;
     }
     let view = find(&queue, &id).await;
     assert_eq!(

@@ -251,10 +251,12 @@ async fn a_job_that_is_quarantined_is_charged_what_was_held() {
     let home = Home::new();
     let queue = home.open();
     queue.put(paid(job(), 30, 100)).await.unwrap();
-    for process in 2..=4 {
+    for (process, wait) in [(2, 0), (3, 0), (4, 30)] {
         assert_eq!(balance(&queue).await, (0, 30));
-        claim_one(&queue, Phase::Run).await;
-        queue.take_over(owner(process), None, NOW).await.unwrap();
+        let mut wanted = wanted(Phase::Run, 1);
+        wanted.now = NOW + wait * SECOND;
+        assert_eq!(claim(&queue, wanted.clone()).await.claimed.len(), 1);
+        queue.take_over(owner(process), None, wanted.now).await.unwrap();
     }
     assert_eq!(balance(&queue).await, (30, 0));
 }

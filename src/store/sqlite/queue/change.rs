@@ -23,7 +23,7 @@ const RENEW: &str = "UPDATE jobs SET lease_until = ?3 WHERE id = ?1 AND epoch = 
 
 const PUT_BACK: &str = "
     UPDATE jobs SET state = CASE state WHEN 1 THEN 0 ELSE state END, owner = NULL, lease_until = NULL, due = ?2,
-        gap = ?3, failed = failed + ?4
+        gap = ?3, failed = failed + ?4, crashes = iif(?4, 0, crashes)
     WHERE seq = ?1";
 
 const RAN: &str = "

@@ -1,5 +1,6 @@
 //! Leased jobs with their contents in the clear.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::claim::{self, Leased};
 use super::contents::{self, Stored};
 use crate::body::Body;
-use crate::queue::{Claim, Claimed, Claims, JobId, Phase, QueueError, Task};
+use crate::queue::{Claim, Claimed, Claims, JobId, Lease, Phase, QueueError, Task};
 use crate::store::seal::MasterKeys;
 use crate::store::sqlite::Sqlite;
 use crate::store::sqlite::keys::rounded_down;
@@ -42,22 +43,37 @@ pub(super) async fn claim(store: &Sqlite, claim: Claim) -> Result<Claims, QueueE
         next_due: found.next_due,
     };
     for (leased, opened) in open_all(store, phase, found.leased).await? {
-        match opened {
-            Opened::Task(task) => claims.claimed.push(claimed(leased, task)),
-            Opened::Moved => {
-                let leased = read_again(store, leased).await?;
-                for (leased, opened) in open_all(store, phase, vec![leased]).await? {
-                    match opened {
-                        Opened::Task(task) => claims.claimed.push(claimed(leased, task)),
-                        Opened::Moved => claims.claimed.push(claimed(leased, Task::Damaged)),
-                        Opened::Refused(error) => free(store, leased, now, &error).await?,
-                    }
-                }
-            }
-            Opened::Refused(error) => free(store, leased, now, &error).await?,
+        let again = match opened {
+            Opened::Moved => open_again(store, phase, leased).await,
+            opened @ (Opened::Task(_) | Opened::Refused(_)) => Ok((leased, opened)),
+        };
+        match again {
+            Ok((leased, Opened::Task(task))) => claims.claimed.push(claimed(leased, task)),
+            Ok((leased, Opened::Moved)) => claims.claimed.push(claimed(leased, Task::Damaged)),
+            Ok((leased, Opened::Refused(error))) => free(store, &leased.lease, now, &error).await,
+            // The others are leased: whoever claimed them gets them.
+            Err((lease, error)) => free(store, &lease, now, &error).await,
         }
     }
     Ok(claims)
+}
+
+/// Opens a job whose files have other names by now.
+async fn open_again(
+    store: &Sqlite,
+    phase: Phase,
+    leased: Leased,
+) -> Result<(Leased, Opened), (Lease, QueueError)> {
+    let lease = leased.lease.clone();
+    let again = async {
+        let leased = read_again(store, leased).await?;
+        let opened = open_all(store, phase, vec![leased]).await?;
+        let gone = || QueueError::Damaged {
+            what: "a job that is gone".to_owned(),
+        };
+        opened.into_iter().next().ok_or_else(gone)
+    };
+    again.await.map_err(|error| (lease, error))
 }
 
 fn claimed(leased: Leased, task: Task) -> Claimed {
@@ -85,18 +101,19 @@ async fn read_again(store: &Sqlite, mut leased: Leased) -> Result<Leased, QueueE
     Ok(leased)
 }
 
-/// Gives a lease back: nothing is wrong with the job.
-async fn free(store: &Sqlite, leased: Leased, now: Duration, error: &io::Error) -> Result<(), QueueError> {
-    tracing::warn!(%error, job = %leased.lease.job, "the file of a job can't be opened now");
+/// Gives a lease back: nothing is wrong with the job. Where that can't be written, it runs out.
+async fn free(store: &Sqlite, lease: &Lease, now: Duration, error: &impl Display) {
+    tracing::warn!(%error, job = %lease.job, "what is kept of a job can't be opened now");
     let due = rounded_down(now.saturating_add(PAUSE));
-    let lease = leased.lease;
-    store
-        .change(move |base| {
-            let mut free = base.connection.prepare_cached(FREE)?;
-            free.execute(params![lease.job.as_str(), lease.epoch, due])?;
-            Ok(())
-        })
-        .await
+    let (job, epoch) = (lease.job.clone(), lease.epoch);
+    let freed = store.change(move |base| {
+        let mut free = base.connection.prepare_cached(FREE)?;
+        free.execute(params![job.as_str(), epoch, due])?;
+        Ok(())
+    });
+    if let Err(error) = freed.await {
+        tracing::warn!(%error, job = %lease.job, "a job waits until its lease has run out");
+    }
 }
 
 async fn open_all(

@@ -13,8 +13,11 @@ use crate::store::sqlite::ledger;
 use crate::store::sqlite::writer::{Base, Fault};
 use crate::types::CallId;
 
-/// How often a lease may be taken over before its job counts as what kills the process.
+/// How often in a row a process may die, or lose the lease, while it makes a job's call, before the job counts as what kills it.
 const MAX_CRASHES: i64 = 3;
+
+/// How long a job waits after the last time but one: a process that only dies often does not meet it again so soon.
+const SUSPECT_WAITS: Duration = Duration::from_secs(30);
 
 /// How many rows one transaction changes.
 const AT_ONCE: usize = 1000;
@@ -22,14 +25,17 @@ const AT_ONCE: usize = 1000;
 #[cfg(test)]
 pub(super) const LEASES: [&str; 2] = [LEFT, EXPIRED];
 
-const LEFT: &str = "SELECT seq, call, crashes FROM jobs WHERE owner IS NOT NULL AND owner <> ?1";
+const LEFT: &str = "SELECT seq, call, state, crashes FROM jobs WHERE owner IS NOT NULL AND owner <> ?1";
 
-const EXPIRED: &str = "SELECT seq, call, crashes FROM jobs WHERE owner IS NOT NULL AND lease_until <= ?1";
+const EXPIRED: &str = "
+    SELECT seq, call, state, crashes FROM jobs WHERE owner IS NOT NULL AND lease_until <= ?1";
 
 const FREE: &str = "
     UPDATE jobs SET state = CASE state WHEN 1 THEN 0 ELSE state END, owner = NULL, lease_until = NULL,
-        crashes = crashes + 1
+        crashes = crashes + (state = 1)
     WHERE seq = ?1";
+
+const WAIT: &str = "UPDATE jobs SET due = ?2, gap = ?3 WHERE seq = ?1";
 
 const BRING_BACK: &str = "
     UPDATE jobs SET due = ?1 + gap WHERE seq IN (
@@ -72,7 +78,7 @@ pub(super) async fn take_over(
 }
 
 fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration) -> Result<u64, Fault> {
-    let leases: Vec<(i64, [u8; 16], i64)> = {
+    let leases: Vec<(i64, [u8; 16], i64, i64)> = {
         let connection = &base.connection;
         let (sql, until) = match expired {
             Some(expired) => (EXPIRED, rounded_down(expired)),
@@ -85,13 +91,22 @@ fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration
         };
         rows.mapped(|row| row.try_into()).collect::<Result<_, _>>()?
     };
-    for (seq, call, crashes) in &leases {
+    for (seq, call, state, crashes) in &leases {
         base.connection.prepare_cached(FREE)?.execute([seq])?;
-        if crashes.saturating_add(1) >= MAX_CRASHES {
+        // What a call has cost is paid for: a delivery goes on.
+        if *state != row::RUNNING {
+            continue;
+        }
+        let crashes = crashes.saturating_add(1);
+        if crashes >= MAX_CRASHES {
             let call = CallId::from_bytes(*call);
             // Its call may have cost something each time.
             ledger::charge_held(base, call)?;
             change::die(base, (*seq, call), Death::Quarantined, now)?;
+        } else if crashes == MAX_CRASHES - 1 {
+            let due = rounded_down(now.saturating_add(SUSPECT_WAITS));
+            let mut wait = base.connection.prepare_cached(WAIT)?;
+            wait.execute([*seq, due, rounded_down(SUSPECT_WAITS)])?;
         }
     }
     Ok(leases.len().try_into().unwrap_or(u64::MAX))
