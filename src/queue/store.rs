@@ -57,7 +57,6 @@ pub trait Queue: Send + Sync + Debug {
     /// of a claim whose answer nobody took); without it, at the start, all of other owners than `owner`. Gives how many were
     /// freed. A job that was freed so while it was running waits for half a minute after the second time in a row, and is dead
     /// after the third: what is held for it is spent. An attempt that was written down begins the count anew.
-    ///
     /// Where the clock was put back, as `now` tells, what waits is due in about its gap at the latest.
     ///
     /// # Errors
@@ -231,9 +230,8 @@ pub struct Claims {
     pub claimed: Vec<Claimed>,
     /// From where the next claim goes on.
     pub round: Round,
-    /// When what is left is due first, or earlier; none where nothing is. Lanes and accounts without room don't count where
-    /// they are known to have none. Where some may be due at once, as after a claim that was full or where not every lane has
-    /// been looked at yet, that is not after `now`.
+    /// When what is left is due first, or earlier; none where nothing is or can be had. Not after `now` where some may be due at
+    /// once, as after a claim that was full or where not every lane has been looked at yet.
     pub next_due: Option<Duration>,
 }
 
@@ -319,6 +317,8 @@ pub struct Filter {
     pub state: Option<JobState>,
     /// Only of this account.
     pub account: Option<AccountId>,
+    /// Only after this one in the list: when it was accepted, and its name.
+    pub after: Option<(Duration, JobId)>,
     /// The most.
     pub most: u32,
 }

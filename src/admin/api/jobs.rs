@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Response;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -42,16 +44,25 @@ impl Api {
                 .filter(|limit| (1..=MOST_JOBS).contains(limit))
                 .ok_or_else(|| Problem::field("limit", "expected a whole number from 1 to 10000"))
         });
+        let after = query.take("cursor")?.map(|cursor| {
+            place(&cursor).ok_or_else(|| Problem::field("cursor", "expected what `next` of a page said"))
+        });
+        let most = most.transpose()?.unwrap_or(USUAL_JOBS);
         let filter = Filter {
             state: state.transpose()?,
             account: account.transpose()?,
-            most: most.transpose()?.unwrap_or(USUAL_JOBS),
+            after: after.transpose()?,
+            // One more tells whether there are more.
+            most: most.saturating_add(1),
         };
         std::mem::take(query).finish()?;
         let jobs = self.backlog.queue().list(filter).await?;
-        Ok(ok(
-            &json!({"items": jobs.iter().map(shown).collect::<Vec<_>>(), "next": null}),
-        ))
+        let page = usize::try_from(most).ok().and_then(|most| jobs.get(..most));
+        let has_more = page.is_some_and(|page| page.len() < jobs.len());
+        let page = page.unwrap_or(&jobs);
+        let next = page.last().filter(|_| has_more).map(cursor);
+        let items: Vec<_> = page.iter().map(shown).collect();
+        Ok(ok(&json!({"items": items, "next": next})))
     }
 
     pub(super) async fn job(&self, id: JobId) -> Result<Response<Body>, Problem> {
@@ -114,6 +125,18 @@ impl Api {
             ..call.entry(action, &view.account)
         })
     }
+}
+
+/// What leads to the jobs after this one.
+fn cursor(view: &View) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{} {}", view.at.as_millis(), view.id.as_str()))
+}
+
+/// When the last job of the page before was accepted, and its name.
+fn place(cursor: &str) -> Option<(Duration, JobId)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (at, job) = text.split_once(' ')?;
+    Some((Duration::from_millis(at.parse().ok()?), JobId::parse(job)?))
 }
 
 fn shown(view: &View) -> Value {

@@ -96,7 +96,12 @@ async fn jobs_are_listed_by_state_and_account_the_newest_first_and_counted() {
     queue.cancel(ids[2].clone(), NOW).await.unwrap();
     let listed = async |state, of: Option<&str>, most| {
         let account = of.map(account);
-        let filter = Filter { state, account, most };
+        let filter = Filter {
+            state,
+            account,
+            most,
+            after: None,
+        };
         let views = queue.list(filter).await.unwrap();
         let place = |view: &View| ids.iter().position(|id| *id == view.id).unwrap();
         views.iter().map(place).collect::<Vec<_>>()
@@ -107,6 +112,14 @@ async fn jobs_are_listed_by_state_and_account_the_newest_first_and_counted() {
     assert_eq!(listed(None, Some("di:1"), 10).await, [2, 0]);
     assert_eq!(listed(Some(JobState::Dead), Some("di:1"), 10).await, [2]);
     assert!(listed(None, Some("di:3"), 10).await.is_empty());
+    for (last, rest) in [(3_u32, 3), (1, 1), (0, 0)] {
+        let filter = Filter {
+            after: Some((NOW + last * SECOND, ids[usize::try_from(last).unwrap()].clone())),
+            most: 10,
+            ..Filter::default()
+        };
+        assert_eq!(queue.list(filter).await.unwrap().len(), rest);
+    }
     let census = queue.census().await.unwrap();
     let counts: Vec<_> = census.iter().map(|count| (count.jobs, count.oldest)).collect();
     let none = (0, None);

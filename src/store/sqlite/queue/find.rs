@@ -10,6 +10,7 @@ use super::{attempts, row};
 use crate::queue::{Census, Filter, JobId, JobState, QueueError, StateCount, View};
 use crate::store::seal::MasterKeys;
 use crate::store::sqlite::Sqlite;
+use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::writer::{Base, Fault};
 use crate::types::AccountId;
@@ -17,10 +18,14 @@ use crate::types::AccountId;
 const FIND: &str = "SELECT * FROM jobs WHERE id = ?1";
 
 pub(super) const OF_STATE: &str = "
-    SELECT * FROM jobs WHERE state = ?1 AND ?2 IS NULL ORDER BY at DESC, seq DESC LIMIT ?3";
+    SELECT * FROM jobs WHERE state = ?1 AND ?2 IS NULL AND (at, seq) < (?4, ?5)
+    ORDER BY at DESC, seq DESC LIMIT ?3";
 
 pub(super) const OF_ACCOUNT: &str = "
-    SELECT * FROM jobs WHERE state = ?1 AND account = ?2 ORDER BY at DESC, seq DESC LIMIT ?3";
+    SELECT * FROM jobs WHERE state = ?1 AND account = ?2 AND (at, seq) < (?4, ?5)
+    ORDER BY at DESC, seq DESC LIMIT ?3";
+
+const SEQ: &str = "SELECT seq FROM jobs WHERE id = ?1";
 
 const COUNTS: &str = "SELECT jobs FROM job_states WHERE state = ?1";
 
@@ -49,10 +54,18 @@ fn read(path: &Path, filter: &Filter) -> Result<Vec<View>, Fault> {
     let connection = ledger::open_reader(path)?;
     // All states as they were at one moment: no job is seen twice or not at all.
     let snapshot = connection.unchecked_transaction()?;
+    let before = match &filter.after {
+        // Where it is forgotten by now, with those of the same millisecond.
+        Some((at, job)) => {
+            let seq = snapshot.query_row(SEQ, [job.as_str()], |row| row.get(0));
+            (rounded_down(*at), seq.optional()?.unwrap_or(0))
+        }
+        None => (i64::MAX, i64::MAX),
+    };
     let mut views = Vec::new();
     for state in JobState::ALL {
         if filter.state.is_none_or(|wanted| wanted == state) {
-            read_state(&snapshot, state, filter, &mut views)?;
+            read_state(&snapshot, state, (filter, before), &mut views)?;
         }
     }
     views.sort_by_key(|(at, seq, _)| std::cmp::Reverse((*at, *seq)));
@@ -63,12 +76,12 @@ fn read(path: &Path, filter: &Filter) -> Result<Vec<View>, Fault> {
 fn read_state(
     connection: &Connection,
     state: JobState,
-    filter: &Filter,
+    (filter, (at, seq)): (&Filter, (i64, i64)),
     views: &mut Vec<(Duration, i64, View)>,
 ) -> Result<(), Fault> {
     let account = filter.account.as_ref().map(AccountId::as_str);
     let mut select = connection.prepare(if account.is_some() { OF_ACCOUNT } else { OF_STATE })?;
-    let mut rows = select.query(params![row::code(state), account, filter.most])?;
+    let mut rows = select.query(params![row::code(state), account, filter.most, at, seq])?;
     while let Some(row) = rows.next()? {
         let view = row::view(row)?;
         views.push((view.at, row::get(row, "seq")?, view));

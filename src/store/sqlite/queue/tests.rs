@@ -29,8 +29,11 @@ fn no_table_is_read_through_and_nothing_is_sorted() {
     for (sql, index) in [
         (claim::NEXT_LANE, "jobs_waiting (state=? AND lane>?)"),
         (claim::FIRST_DUE, "jobs_due (state=?)"),
-        (find::OF_STATE, "jobs_by_state (state=?)"),
-        (find::OF_ACCOUNT, "jobs_by_account (account=? AND state=?)"),
+        (find::OF_STATE, "jobs_by_state (state=? AND at<?)"),
+        (
+            find::OF_ACCOUNT,
+            "jobs_by_account (account=? AND state=? AND at<?)",
+        ),
         (find::OLDEST, "jobs_by_state (state=?)"),
         (forget::DEAD, "jobs_dead (ended>? AND ended<?)"),
         (forget::ENDED, "jobs_ended (ended>? AND ended<?)"),
