@@ -23,10 +23,12 @@ use secrecy::SecretString;
 use super::Sqlite;
 use super::writer::{Base, Fault};
 use crate::body::Body;
+use crate::metrics::{ModelLabel, SpendLabels};
 use crate::queue::{
     Again, Attempt, Census, Claim, Claims, Death, Denied, Filter, JobId, JobState, Lease, Part, PutError,
     PutJob, Queue, QueueError, Ran, Secrets, Settled, Stash, View, Waiting,
 };
+use crate::spend::Recovered;
 use crate::types::{AccountId, CallId};
 
 pub(super) use forget::of_no_job;
@@ -99,7 +101,11 @@ impl Queue for Sqlite {
     }
 
     fn cancel(&self, job: JobId, now: Duration) -> BoxFuture<'_, Result<(), Denied>> {
-        Box::pin(self.writer.run(move |base| operate::cancel(base, &job, now)))
+        Box::pin(async move {
+            let cancelling = self.writer.run(move |base| operate::cancel(base, &job, now));
+            self.count_charged(cancelling.await?.into_iter().collect());
+            Ok(())
+        })
     }
 
     fn census(&self) -> BoxFuture<'_, Result<Census, QueueError>> {
@@ -150,6 +156,21 @@ impl Sqlite {
         work: impl Fn(&mut Base) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, QueueError> {
         self.writer.run(move |base| work(base).map(Ok)).await
+    }
+
+    /// Counts what calls of dead jobs were charged.
+    fn count_charged(&self, charged: Vec<Recovered>) {
+        for Recovered {
+            account,
+            key,
+            model,
+            amount,
+        } in charged
+        {
+            let model = model.map(|model| self.metrics.models().label(&model));
+            let labels = SpendLabels::new(account, key, model.unwrap_or_else(ModelLabel::none));
+            self.metrics.spent(&labels, amount);
+        }
     }
 }
 

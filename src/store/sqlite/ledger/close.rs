@@ -98,17 +98,20 @@ pub(super) fn recover(base: &mut Base, owner: CallId, expired: Duration) -> Resu
     Ok(all)
 }
 
-/// Charges what is held for a call that nobody will end. One without a hold is left as it is.
-pub(in crate::store::sqlite) fn charge_held(base: &mut Base, call: CallId) -> Result<(), Fault> {
+/// Charges what is held for a call that nobody will end; gives what that was. One without a hold is left as it is.
+pub(in crate::store::sqlite) fn charge_held(
+    base: &mut Base,
+    call: CallId,
+) -> Result<Option<Recovered>, Fault> {
     let mut select = base.connection.prepare_cached(LEFT)?;
     let mut rows = select.query([call.as_bytes()])?;
     let left = rows.next()?.map(LeftOpen::read).transpose()?;
     drop(rows);
     drop(select);
-    if let Some(left) = left {
-        charge_left(base, left)?;
+    match left {
+        Some(left) => charge_left(base, left),
+        None => Ok(None),
     }
-    Ok(())
 }
 
 fn charge_left(base: &mut Base, left: LeftOpen) -> Result<Option<Recovered>, Fault> {

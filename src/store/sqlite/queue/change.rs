@@ -128,7 +128,7 @@ pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, 
         let lane = Lane::of_receiver(&account, &job.origin);
         // Without a settlement the call was never made: what is held for it goes back.
         let release = Settlement::Release(job.call);
-        ledger::close(base, &[settlement.clone().unwrap_or(release)])?;
+        let closed = ledger::close(base, &[settlement.clone().unwrap_or(release)])?;
         let connection = &base.connection;
         let gone = contents::remove_one(connection, job.seq, Piece::Request)?;
         result.put(connection, job.seq)?;
@@ -140,12 +140,17 @@ pub(super) async fn ran(store: &Sqlite, lease: Lease, ran: Ran) -> Result<bool, 
             lane.as_str(),
             succeeded
         ])?;
-        Ok(Some(gone))
+        Ok(Some((gone, closed)))
     });
-    let gone = done.await?;
-    let is_done = gone.is_some();
-    store.stashes.remove(gone.unwrap_or(file)).await;
-    Ok(is_done)
+    let Some((gone, closed)) = done.await? else {
+        store.stashes.remove(file).await;
+        return Ok(false);
+    };
+    for closed in closed {
+        store.metrics.overspent(closed.overspent);
+    }
+    store.stashes.remove(gone).await;
+    Ok(true)
 }
 
 pub(super) async fn delivered(store: &Sqlite, lease: Lease, attempt: Attempt) -> Result<bool, QueueError> {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::{change, money, row};
 use crate::queue::{Death, Denied, JobId, JobState, Lane, QueueError};
+use crate::spend::Recovered;
 use crate::store::sqlite::Sqlite;
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::ledger;
@@ -58,7 +59,9 @@ pub(super) async fn take_over(
     expired: Option<Duration>,
     now: Duration,
 ) -> Result<u64, QueueError> {
-    let freed = store.change(move |base| free(base, owner, expired, now)).await?;
+    let freeing = store.change(move |base| free(base, owner, expired, now));
+    let (freed, charged) = freeing.await?;
+    store.count_charged(charged);
     let millis = rounded_down(now);
     let latest = store.latest.fetch_max(millis, Ordering::Relaxed);
     if expired.is_none() || latest > millis {
@@ -77,7 +80,14 @@ pub(super) async fn take_over(
     Ok(freed)
 }
 
-fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration) -> Result<u64, Fault> {
+/// Gives how many leases there were, and what calls of dead jobs were charged.
+fn free(
+    base: &mut Base,
+    owner: CallId,
+    expired: Option<Duration>,
+    now: Duration,
+) -> Result<(u64, Vec<Recovered>), Fault> {
+    let mut charged = Vec::new();
     let leases: Vec<(i64, [u8; 16], i64, i64)> = {
         let connection = &base.connection;
         let (sql, until) = match expired {
@@ -101,7 +111,7 @@ fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration
         if crashes >= MAX_CRASHES {
             let call = CallId::from_bytes(*call);
             // Its call may have cost something each time.
-            ledger::charge_held(base, call)?;
+            charged.extend(ledger::charge_held(base, call)?);
             change::die(base, (*seq, call), Death::Quarantined, now)?;
         } else if crashes == MAX_CRASHES - 1 {
             let due = rounded_down(now.saturating_add(SUSPECT_WAITS));
@@ -109,7 +119,7 @@ fn free(base: &mut Base, owner: CallId, expired: Option<Duration>, now: Duration
             wait.execute([*seq, due, rounded_down(SUSPECT_WAITS)])?;
         }
     }
-    Ok(leases.len().try_into().unwrap_or(u64::MAX))
+    Ok((leases.len().try_into().unwrap_or(u64::MAX), charged))
 }
 
 /// A job that an operator names.
@@ -175,19 +185,24 @@ pub(super) fn redeliver(
     Ok(Ok(state))
 }
 
-/// Ends a job that has not ended.
-pub(super) fn cancel(base: &mut Base, job: &JobId, now: Duration) -> Result<Result<(), Denied>, Fault> {
+/// Ends a job that has not ended; gives what its call was charged.
+pub(super) fn cancel(
+    base: &mut Base,
+    job: &JobId,
+    now: Duration,
+) -> Result<Result<Option<Recovered>, Denied>, Fault> {
     let Some(job) = find(&base.connection, job)? else {
         return Ok(Err(Denied::Unknown));
     };
     if job.state.is_final() {
         return Ok(Err(Denied::State(job.state)));
     }
+    let mut charged = None;
     if job.state == JobState::Running {
         // Its call may have cost something, and whoever made it can't tell any more.
-        ledger::charge_held(base, job.call)?;
+        charged = ledger::charge_held(base, job.call)?;
     }
     base.connection.prepare_cached(VOID)?.execute([job.seq])?;
     change::die(base, (job.seq, job.call), Death::Cancelled, now)?;
-    Ok(Ok(()))
+    Ok(Ok(charged))
 }
