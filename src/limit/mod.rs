@@ -133,22 +133,10 @@ impl Limits {
     pub async fn admit(&self, asked: Asked<'_>, label: &ModelLabel) -> Result<Admitted, LimitError> {
         let model = asked.model.without_version();
         let found = self.rules.load().of(asked.account, Some(asked.key), Some(&model));
-        let scope = |own: bool| Scope::of(asked, &model, own);
-        if found.requests.value > 0 {
-            self.rates
-                .count_request(scope(found.requests.own), found.requests.value)?;
-        }
-        let tokens = (found.tokens.value > 0).then(|| scope(found.tokens.own));
-        if let Some(scope) = &tokens {
-            self.rates.check_tokens(scope, found.tokens.value)?;
-        }
-        Ok(Admitted {
-            permit: self.slot(asked, &model, label, found).await?,
-            tokens: tokens.map(|scope| TokenCount {
-                rates: Arc::clone(&self.rates),
-                scope,
-            }),
-        })
+        self.count_request(asked, &model, &found)?;
+        let tokens = self.check_tokens(asked, &model, &found)?;
+        let permit = self.slot(asked, &model, label, found).await?;
+        Ok(Admitted { permit, tokens })
     }
 
     /// Lets a call in that has waited for room, or says which limit is in its way. It counts as an attempt only once it has
@@ -159,23 +147,38 @@ impl Limits {
     pub async fn admit_waiting(&self, asked: Asked<'_>, label: &ModelLabel) -> Result<Admitted, LimitError> {
         let model = asked.model.without_version();
         let found = self.rules.load().of(asked.account, Some(asked.key), Some(&model));
-        let scope = |own: bool| Scope::of(asked, &model, own);
         let permit = self.slot(asked, &model, label, found).await?;
-        let tokens = (found.tokens.value > 0).then(|| scope(found.tokens.own));
-        if let Some(scope) = &tokens {
-            self.rates.check_tokens(scope, found.tokens.value)?;
+        let tokens = self.check_tokens(asked, &model, &found)?;
+        self.count_request(asked, &model, &found)?;
+        Ok(Admitted { permit, tokens })
+    }
+
+    fn count_request(&self, asked: Asked<'_>, model: &ModelName, found: &Found) -> Result<(), LimitError> {
+        let limit = found.requests;
+        if limit.value == 0 {
+            return Ok(());
         }
-        if found.requests.value > 0 {
-            self.rates
-                .count_request(scope(found.requests.own), found.requests.value)?;
+        self.rates
+            .count_request(Scope::of(asked, model, limit.own), limit.value)
+    }
+
+    /// Where the call's tokens will count, if a limit holds for them.
+    fn check_tokens(
+        &self,
+        asked: Asked<'_>,
+        model: &ModelName,
+        found: &Found,
+    ) -> Result<Option<TokenCount>, LimitError> {
+        let limit = found.tokens;
+        if limit.value == 0 {
+            return Ok(None);
         }
-        Ok(Admitted {
-            permit,
-            tokens: tokens.map(|scope| TokenCount {
-                rates: Arc::clone(&self.rates),
-                scope,
-            }),
-        })
+        let scope = Scope::of(asked, model, limit.own);
+        self.rates.check_tokens(&scope, limit.value)?;
+        Ok(Some(TokenCount {
+            rates: Arc::clone(&self.rates),
+            scope,
+        }))
     }
 
     /// Takes a slot where the call counts; a reload may move it while it waits.

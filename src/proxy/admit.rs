@@ -64,12 +64,7 @@ pub(super) async fn limits(
     label: &ModelLabel,
 ) -> Result<Option<Admitted>, Rejection> {
     let Some(model) = model else { return Ok(None) };
-    let asked = Asked {
-        account: &caller.account,
-        key: &caller.key,
-        model,
-    };
-    Ok(Some(limits.admit(asked, label).await?))
+    Ok(Some(limits.admit(asked(caller, model), label).await?))
 }
 
 /// The same for a call that has waited in the queue: as long as it finds no slot its attempts do not count.
@@ -83,12 +78,15 @@ pub(super) async fn waiting(
     label: &ModelLabel,
 ) -> Result<Option<Admitted>, Rejection> {
     let Some(model) = model else { return Ok(None) };
-    let asked = Asked {
+    Ok(Some(limits.admit_waiting(asked(caller, model), label).await?))
+}
+
+fn asked<'a>(caller: &'a Caller, model: &'a ModelName) -> Asked<'a> {
+    Asked {
         account: &caller.account,
         key: &caller.key,
         model,
-    };
-    Ok(Some(limits.admit_waiting(asked, label).await?))
+    }
 }
 
 impl From<LimitError> for Rejection {

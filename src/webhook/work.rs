@@ -258,7 +258,7 @@ impl Worker {
         tokio::select! {
             () = worked => {}
             () = renewed.lost() => {}
-            () = cut.cancelled() => working.put_off(Duration::ZERO).await,
+            () = cut.cancelled() => working.give_back().await,
         }
         // There is room again.
         drop((place.share, place.permit));
@@ -306,16 +306,28 @@ impl Working<'_> {
         }
     }
 
-    /// Nothing was done: the job is due again after a while, here or in the next process.
+    /// Nothing was done: the job is due again after a while.
     pub(super) async fn put_off(&self, gap: Duration) {
-        let again = Again {
+        let again = self.untouched(gap);
+        let queue = self.backlog().queue();
+        // Without it the job would wait until its lease has run out.
+        persist(|| queue.put_back(self.lease().clone(), again.clone())).await;
+    }
+
+    /// The process ends: the next one goes on at once.
+    async fn give_back(&self) {
+        let again = self.untouched(Duration::ZERO);
+        if let Err(error) = self.backlog().queue().put_back(self.lease().clone(), again).await {
+            tracing::warn!(%error, job = %self.job.id, "a job is taken over at the next start");
+        }
+    }
+
+    fn untouched(&self, gap: Duration) -> Again {
+        Again {
             due: self.backlog().now().saturating_add(gap),
             gap,
             attempt: None,
             charge: None,
-        };
-        if let Err(error) = self.backlog().queue().put_back(self.lease().clone(), again).await {
-            tracing::warn!(%error, job = %self.job.id, "a job waits until its lease has run out");
         }
     }
 

@@ -181,7 +181,8 @@ impl Sending {
 /// Waits until a gate has delivered all that was acknowledged, ends it, and holds its books against that. Gives how many
 /// calls it has made in its folder's life.
 async fn settle(gate: Gate, folder: &Path, token: &str, receiver: &Receiver, acknowledged: &[String]) -> u64 {
-    let wait = Duration::from_secs(30 + acknowledged.len() as u64 / 10);
+    // A receiver that fails five times in a row by chance is left alone for 5 s, then 10 s, and so on.
+    let wait = Duration::from_secs(120 + acknowledged.len() as u64 / 10);
     let missing = || {
         let taken = receiver.taken();
         acknowledged.iter().filter(|id| !taken.contains_key(*id)).count()
