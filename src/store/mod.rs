@@ -5,6 +5,7 @@
 
 mod folder;
 mod master_key;
+mod reserve;
 mod seal;
 mod sqlite;
 mod stash;

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use self::reader::Reader;
 use self::writer::Writer;
 use super::folder;
+use super::reserve;
 use super::seal::{MasterKeys, OVERHEAD, Place};
 use crate::body::Body;
 use crate::queue::{JobId, Part, QueueError, Stash};
@@ -88,7 +89,13 @@ impl Stashes {
         let name = fresh_name(job, part).map_err(unavailable)?;
         let mut stash = self.stash(&name);
         let (stashes, job) = (self.clone(), job.clone());
-        let mut writer = blocking(move || Writer::create(&stashes, job, name)).await?;
+        let create = move || {
+            if part == Part::Request {
+                reserve::spare(folder::parent(&stashes.folder), limit)?;
+            }
+            Writer::create(&stashes, job, name)
+        };
+        let mut writer = blocking(create).await?;
         let mut len: u64 = 0;
         while let Some(frame) = content.frame().await {
             let frame = frame.map_err(|error| QueueError::Unavailable {

@@ -35,12 +35,15 @@ const MAX_DIALLED: usize = 4;
 /// which the runtime has 512 for everything that blocks.
 const MAX_LOOKUPS: usize = 128;
 
+/// How long a look-up waits for its place among them; shorter than [`RESOLVE_TIMEOUT`], so that whoever finds none hears it.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Finds the addresses of names.
 pub trait Resolve: Send + Sync + Debug {
     /// The addresses of `name`, in the order in which they should be tried.
     ///
     /// # Errors
-    /// There are none, or nobody answers.
+    /// There are none, or nobody answers; `WouldBlock` where too many others are being looked up.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
@@ -62,7 +65,9 @@ impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         let room = Arc::clone(&self.room);
         Box::pin(async move {
-            let place = room.acquire_owned().await.map_err(io::Error::other)?;
+            let place = timeout(PLACE_TIMEOUT, room.acquire_owned()).await;
+            let place = place.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+            let place = place.map_err(io::Error::other)?;
             let name = name.to_owned();
             let looking = tokio::task::spawn_blocking(move || {
                 let found = (name.as_str(), 0).to_socket_addrs();
@@ -78,6 +83,9 @@ impl Resolve for SystemResolver {
 /// Why there is no connection. The texts go to the caller, who is not told which names of a private network there are.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
+    /// Too many names are being resolved: that is nobody's fault at the receiver.
+    #[error("too many names are being resolved")]
+    Busy,
     /// The name could not be resolved.
     #[error("the receiver's name leads to no public address")]
     Resolve(#[source] io::Error),
@@ -159,7 +167,13 @@ impl Connector {
         };
         let found = timeout(RESOLVE_TIMEOUT, self.resolver.resolve(name)).await;
         let found = found.map_err(|_| ConnectError::TimedOut("resolving the receiver's name"))?;
-        let found = found.map_err(ConnectError::Resolve)?;
+        let found = found.map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                ConnectError::Busy
+            } else {
+                ConnectError::Resolve(error)
+            }
+        })?;
         match found.len() {
             0 => Err(ConnectError::NoAddress),
             1..=MAX_ADDRESSES => Ok(found),

@@ -104,6 +104,8 @@ pub enum Verdict {
     Gone,
     /// The attempt failed: there may be another.
     Failed,
+    /// There was none, for want of something of the gate's own.
+    Untried,
 }
 
 impl Outcome {
@@ -281,8 +283,13 @@ fn failed(failure: &Failure) -> Outcome {
         | Failure::Http(_)
         | Failure::TimedOut(_) => None,
     };
+    let is_busy = matches!(failure, Failure::Connect(ConnectError::Busy));
     Outcome {
-        verdict: Verdict::Failed,
+        verdict: if is_busy {
+            Verdict::Untried
+        } else {
+            Verdict::Failed
+        },
         status: None,
         error: Some(printable(&failure.to_string())),
         said: None,

@@ -104,13 +104,16 @@ impl Working<'_> {
                 return self.put_off(TROUBLE).await;
             }
         };
+        if outcome.verdict == Verdict::Untried {
+            return self.put_off(TROUBLE).await;
+        }
         place.report(outcome.is_well());
         let word = match (outcome.verdict, succeeded) {
             (Verdict::Delivered, true) => "delivered",
             (Verdict::Delivered, false) => "failure_delivered",
             (Verdict::Gone, _) => "gone",
             (Verdict::Failed, _) if outcome.blocked.is_some() => "blocked",
-            (Verdict::Failed, _) => "failed",
+            (Verdict::Failed | Verdict::Untried, _) => "failed",
         };
         self.metrics().job_attempted(Phase::Deliver.as_str(), word);
         self.write_down(at, outcome).await;
@@ -151,7 +154,7 @@ impl Working<'_> {
                 }
             }
             Verdict::Gone => self.died(attempt, Death::Gone).await,
-            Verdict::Failed => {
+            Verdict::Failed | Verdict::Untried => {
                 let schedule = &self.deliveries().settings().schedule;
                 let failed = self.job().failed.saturating_add(1);
                 match next_delivery(schedule, failed, random(), outcome.retry_after.as_deref(), at) {

@@ -154,6 +154,23 @@ impl Resolve for Silent {
     }
 }
 
+/// A resolver without a place for one more name.
+#[derive(Debug)]
+struct Crowded;
+
+impl Resolve for Crowded {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(std::future::ready(Err(io::ErrorKind::WouldBlock.into())))
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_finds_no_place_is_no_attempt() {
+    let sender = Sender::new(&settings(15, &[]), Arc::new(Crowded), None);
+    let outcome = sender.send("https://hooks.example.com/").await;
+    assert_eq!((outcome.verdict, outcome.blocked), (Verdict::Untried, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_is_silent_is_given_up_after_five_seconds() {
     let sender = Sender::new(&settings(15, &[]), Arc::new(Silent), None);
