@@ -163,9 +163,8 @@ async fn a_report_does_not_hold_up_what_is_written_meanwhile() {
 #[tokio::test]
 async fn many_rows_and_purses_slow_down_neither_the_start_nor_holds_nor_reports() {
     let count: u32 = env::var(ROWS).map_or(3_000, |count| count.parse().unwrap());
-    let home = Home::new();
+    let (home, bare) = (Home::new(), Home::new());
     let ledger = home.open();
-    let empty = time_holds(&ledger, "empty").await;
     for first in (0..count).step_by(1000) {
         let some = (first..count.min(first + 1000)).map(|number| {
             let Settlement::Charge(mut row) = row(number, 1000) else {
@@ -180,8 +179,8 @@ async fn many_rows_and_purses_slow_down_neither_the_start_nor_holds_nor_reports(
     let began = Instant::now();
     let ledger = home.open();
     println!("{count} rows: opened in {:?}", began.elapsed());
-    let full = time_holds(&ledger, "full").await;
-    println!("holds took {empty:?} each, now {full:?}");
+    let [full, empty] = time_holds([&ledger, &bare.open()]).await;
+    println!("a hold takes {full:?}, of an empty ledger {empty:?}");
     for by in [By::Account, By::Key, By::Token, By::Model, By::Day] {
         let began = Instant::now();
         let rows = ledger.report(report(by)).await.unwrap();
@@ -193,17 +192,21 @@ async fn many_rows_and_purses_slow_down_neither_the_start_nor_holds_nor_reports(
     println!("forgot {forgotten} in {:?}", began.elapsed());
 }
 
-/// The time of one hold of many at once: the median of many batches.
-async fn time_holds(ledger: &Sqlite, jti: &str) -> Duration {
+/// The times of one hold of many at once: of each ledger the median of many batches, which take turns.
+async fn time_holds(ledgers: [&Sqlite; 2]) -> [Duration; 2] {
     const AT_ONCE: u32 = 100;
-    let mut times = Vec::new();
-    for _ in 0..50 {
-        let began = Instant::now();
-        let holds = (0..AT_ONCE).map(|_| hold(ledger, call(), (of_token(jti), i64::MAX), 1));
-        let held = futures_util::future::join_all(holds).await;
-        assert!(held.iter().all(Result::is_ok));
-        times.push(began.elapsed() / AT_ONCE);
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..200 {
+        for (ledger, times) in ledgers.iter().zip(&mut times) {
+            let began = Instant::now();
+            let holds = (0..AT_ONCE).map(|_| hold(ledger, call(), (of_token("new"), i64::MAX), 1));
+            let held = futures_util::future::join_all(holds).await;
+            assert!(held.iter().all(Result::is_ok));
+            times.push(began.elapsed() / AT_ONCE);
+        }
     }
-    times.sort_unstable();
-    times[times.len() / 2]
+    times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    })
 }
