@@ -160,6 +160,9 @@ pub(super) enum JobsCommand {
         /// The most lines
         #[arg(long, value_name = "N")]
         limit: Option<String>,
+        /// Go on where the list before this one ended
+        #[arg(long, value_name = "C")]
+        cursor: Option<String>,
     },
     /// Show a job with its attempts
     Show {

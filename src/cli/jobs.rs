@@ -13,6 +13,7 @@ use super::operator::{self, OperatorError};
 #[derive(Deserialize)]
 struct Jobs {
     items: Vec<Job>,
+    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -49,9 +50,15 @@ pub(super) async fn run(arguments: JobsArgs) -> Result<(), Failure> {
             state,
             account,
             limit,
+            cursor,
         } => {
             let mut query = Serializer::new(String::new());
-            for (name, value) in [("state", state), ("account", account), ("limit", limit)] {
+            for (name, value) in [
+                ("state", state),
+                ("account", account),
+                ("limit", limit),
+                ("cursor", cursor),
+            ] {
                 if let Some(value) = value {
                     query.append_pair(name, value);
                 }
@@ -85,7 +92,7 @@ fn shown<'a, T: Deserialize<'a>>(
     Ok(show(&read))
 }
 
-/// A line for each, the newest first.
+/// A line for each, the newest first, and what leads to those that are older.
 fn list(jobs: &Jobs) -> String {
     let head = ["job", "state", "accepted", "account", "model", "receiver"].map(str::to_owned);
     let rows = jobs.items.iter().map(|job| {
@@ -114,7 +121,9 @@ fn list(jobs: &Jobs) -> String {
         let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     });
-    lines.collect()
+    let more = jobs.next.as_ref();
+    let more = more.map(|cursor| format!("There are more: add `--cursor {cursor}`.\n"));
+    lines.chain(more).collect()
 }
 
 /// Everything of one, with its attempts.
@@ -162,11 +171,16 @@ mod tests {
 
     #[test]
     fn a_list_is_in_columns() {
-        let jobs = format!(r#"{{"items":[{JOB}],"next":null}}"#);
+        let shown = |next: &str| {
+            let jobs = format!(r#"{{"items":[{JOB}],"next":{next}}}"#);
+            list(&serde_json::from_str(&jobs).unwrap())
+        };
+        let all = "job  state        accepted                  account  model  receiver\n\
+             R1   dead (gone)  2026-11-21T10:00:00.000Z  di:1     a/m    https://example.com\n";
+        assert_eq!(shown("null"), all);
         assert_eq!(
-            list(&serde_json::from_str(&jobs).unwrap()),
-            "job  state        accepted                  account  model  receiver\n\
-             R1   dead (gone)  2026-11-21T10:00:00.000Z  di:1     a/m    https://example.com\n"
+            shown("\"abc\""),
+            format!("{all}There are more: add `--cursor abc`.\n")
         );
     }
 

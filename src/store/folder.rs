@@ -5,9 +5,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes the folder of `path` and those above it, with mode 0700, where they are missing.
-pub(super) fn make_parent(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(parent(path))
+/// Makes a folder and those above it, with mode 0700, where they are missing; what was made outlasts a crash.
+pub(super) fn make(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|above| !above.exists());
+    let missing: Vec<_> = missing.collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 /// Opens a file for writing, and makes an empty one with mode 0600 where there is none.

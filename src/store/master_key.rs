@@ -65,7 +65,7 @@ fn read(path: &Path) -> io::Result<SecretString> {
 
 /// Writes a file that is there whole or not at all; one that somebody else made in the meantime stays.
 fn make(path: &Path, key: &[u8]) -> io::Result<()> {
-    folder::make_parent(path)?;
+    folder::make(folder::parent(path))?;
     let mut file = NamedTempFile::new_in(folder::parent(path))?;
     let text = Zeroizing::new(STANDARD.encode(key));
     file.write_all(text.as_bytes())?;

@@ -8,9 +8,8 @@ mod reader;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,13 +68,17 @@ impl Chunk<'_> {
 }
 
 impl Stashes {
-    /// The folder beside the database at `path`. The first file makes it.
-    pub(super) fn beside(path: &Path, master: Arc<MasterKeys>) -> Self {
-        Self {
-            folder: folder::parent(path).join("jobs").into(),
+    /// The folder beside the database at `path`, which is made where it is missing. Blocks while it works.
+    pub(super) fn beside(path: &Path, master: Arc<MasterKeys>) -> io::Result<Self> {
+        let folder = folder::parent(path).join("jobs");
+        folder::make(&folder)?;
+        // One that was there may have been made just before a crash.
+        folder::sync_parent(&folder)?;
+        Ok(Self {
+            folder: folder.into(),
             master,
             in_use: Arc::default(),
-        }
+        })
     }
 
     /// Writes a content of at most `limit` bytes into a file that is gone when the answer is dropped.
@@ -181,11 +184,7 @@ impl Stashes {
     /// The names of all files that are not spared. Blocks while it works.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
-            entries => entries?,
-        };
-        for entry in entries {
+        for entry in fs::read_dir(&self.folder)? {
             if let Ok(name) = entry?.file_name().into_string()
                 && is_name(&name)
             {
@@ -196,14 +195,6 @@ impl Stashes {
         let in_use = self.in_use.lock();
         names.retain(|name| !in_use.contains_key(&**name));
         Ok(names)
-    }
-
-    /// Makes the folder, for its owner alone.
-    fn make(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => folder::sync_parent(&self.folder),
-        }
     }
 
     fn path_of(&self, name: &str) -> PathBuf {

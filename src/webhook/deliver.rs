@@ -104,8 +104,6 @@ pub enum Verdict {
     Gone,
     /// The attempt failed: there may be another.
     Failed,
-    /// There was none, for want of something of the gate's own.
-    Untried,
 }
 
 impl Outcome {
@@ -154,19 +152,22 @@ impl Deliverer {
         self.terms.store(Arc::new(Terms::from(settings)));
     }
 
-    /// Makes one attempt, within the time that the settings give it. Dropping the future ends the connection; the receiver
-    /// may have the result then.
-    pub async fn attempt(&self, delivery: Delivery<'_>) -> Outcome {
+    /// Makes one attempt, within the time that the settings give it; none where the gate itself has no room for it now.
+    /// Dropping the future ends the connection; the receiver may have the result then.
+    pub async fn attempt(&self, delivery: Delivery<'_>) -> Option<Outcome> {
         let began = Instant::now();
         let terms = self.terms.load_full();
         let deadline = began + terms.timeout;
-        let attempt = self.exchange(&delivery, &terms, deadline).await;
-        let outcome = attempt.map_or_else(|failure| failed(&failure), |answer| answered(&answer));
+        let outcome = match self.exchange(&delivery, &terms, deadline).await {
+            Ok(answer) => answered(&answer),
+            Err(Failure::Connect(ConnectError::Busy)) => return None,
+            Err(failure) => failed(&failure),
+        };
         self.metrics.webhook_attempted(began.elapsed());
         if let Some(blocked) = outcome.blocked {
             self.metrics.webhook_blocked(blocked.as_str());
         }
-        outcome
+        Some(outcome)
     }
 
     async fn exchange(
@@ -283,13 +284,8 @@ fn failed(failure: &Failure) -> Outcome {
         | Failure::Http(_)
         | Failure::TimedOut(_) => None,
     };
-    let is_busy = matches!(failure, Failure::Connect(ConnectError::Busy));
     Outcome {
-        verdict: if is_busy {
-            Verdict::Untried
-        } else {
-            Verdict::Failed
-        },
+        verdict: Verdict::Failed,
         status: None,
         error: Some(printable(&failure.to_string())),
         said: None,

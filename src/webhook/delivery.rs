@@ -97,23 +97,23 @@ impl Working<'_> {
                 return self.put_off(TROUBLE).await;
             }
         };
-        let outcome = match self.secrets(at).await {
-            Ok(secrets) => self.attempted(at, &hook, &secrets, body).await,
+        let secrets = match self.secrets(at).await {
+            Ok(secrets) => secrets,
             Err(error) => {
                 tracing::warn!(%error, "what signs a delivery can't be read");
                 return self.put_off(TROUBLE).await;
             }
         };
-        if outcome.verdict == Verdict::Untried {
+        let Some(outcome) = self.attempted(at, &hook, &secrets, body).await else {
             return self.put_off(TROUBLE).await;
-        }
+        };
         place.report(outcome.is_well());
         let word = match (outcome.verdict, succeeded) {
             (Verdict::Delivered, true) => "delivered",
             (Verdict::Delivered, false) => "failure_delivered",
             (Verdict::Gone, _) => "gone",
             (Verdict::Failed, _) if outcome.blocked.is_some() => "blocked",
-            (Verdict::Failed | Verdict::Untried, _) => "failed",
+            (Verdict::Failed, _) => "failed",
         };
         self.metrics().job_attempted(Phase::Deliver.as_str(), word);
         self.write_down(at, outcome).await;
@@ -126,7 +126,13 @@ impl Working<'_> {
             .await
     }
 
-    async fn attempted(&self, at: Duration, hook: &SecretString, secrets: &Secrets, body: Bytes) -> Outcome {
+    async fn attempted(
+        &self,
+        at: Duration,
+        hook: &SecretString,
+        secrets: &Secrets,
+        body: Bytes,
+    ) -> Option<Outcome> {
         let delivery = Delivery {
             id: &self.job().id,
             at,
@@ -154,7 +160,7 @@ impl Working<'_> {
                 }
             }
             Verdict::Gone => self.died(attempt, Death::Gone).await,
-            Verdict::Failed | Verdict::Untried => {
+            Verdict::Failed => {
                 let schedule = &self.deliveries().settings().schedule;
                 let failed = self.job().failed.saturating_add(1);
                 match next_delivery(schedule, failed, random(), outcome.retry_after.as_deref(), at) {

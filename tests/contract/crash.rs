@@ -1,59 +1,41 @@
 //! A process that is killed: what it was told is kept is kept, and the next one can open the store at once.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
 use secrecy::ExposeSecret;
 use tidegate::store::{MasterKeys, OpenError, Sqlite};
 use tidegate::token::{Change, KeyStore};
 use tidegate::types::{KeyName, TokenId};
 
+use super::home::Home;
+use super::victim::{self, Victim, say};
 use super::{MASTER_KEY, account, metrics, open, put_account, put_key, secret_of};
-
-/// Where the child finds its store; without it the child's half of the test does nothing.
-const STORE: &str = "TIDEGATE_TEST_CRASH_STORE";
-
-/// Puts the names of one process apart from those of the next.
-const ROUND: &str = "TIDEGATE_TEST_CRASH_ROUND";
 
 const WRITERS: usize = 8;
 
 #[test]
 fn what_was_acknowledged_outlasts_a_kill() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("kept/tidegate.db");
+    let home = Home::new();
+    let path = home.path();
     // What must be there: a name for good, or, once its removal was asked for, perhaps.
     let mut acknowledged = BTreeMap::new();
     // Killed with the first answers, under way, and later.
     for (round, answers) in [1, 150, 400, 40].into_iter().enumerate() {
-        let (mut child, mut lines) = start(&path, round);
+        let victim = Victim {
+            test: "crash::the_process_that_is_killed",
+            store: &path,
+            round,
+        };
         let mut heard = 0;
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line).unwrap() == 0 {
-                break;
-            }
-            // A line that the kill cut off tells nothing, and those of the test runner are no answers.
-            let whole = line.strip_suffix('\n');
-            if !whole.is_some_and(|line| take(line, &mut acknowledged)) {
-                continue;
-            }
-            heard += 1;
-            if heard == answers {
+        victim.kill_after(answers, |line| {
+            let is_answer = take(line, &mut acknowledged);
+            heard += usize::from(is_answer);
+            if is_answer && heard == answers {
                 assert_in_use(&path);
-                child.kill().unwrap();
             }
-        }
-        assert!(!child.wait().unwrap().success(), "the child ended by itself");
-        assert!(
-            acknowledged.len() >= answers / 2,
-            "{} answers",
-            acknowledged.len()
-        );
+            is_answer
+        });
         assert_kept(&path, &acknowledged);
     }
 }
@@ -82,19 +64,6 @@ fn take(line: &str, acknowledged: &mut BTreeMap<String, Told>) -> bool {
     };
     acknowledged.insert(name.to_owned(), told);
     true
-}
-
-fn start(path: &Path, round: usize) -> (Child, BufReader<ChildStdout>) {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "crash::the_process_that_is_killed", "--nocapture"])
-        .env(STORE, path)
-        .env(ROUND, round.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap());
-    (child, lines)
 }
 
 fn assert_in_use(path: &Path) {
@@ -127,22 +96,15 @@ async fn assert_kept(path: &Path, acknowledged: &BTreeMap<String, Told>) {
 /// Nothing by itself: the test above runs it in a process of its own, which changes things until it is killed.
 #[test]
 fn the_process_that_is_killed() {
-    let Some(path) = env::var_os(STORE) else {
+    let Some((path, round)) = victim::part() else {
         return;
     };
-    let round = env::var(ROUND).unwrap();
-    let changes = async {
-        let store = open(&PathBuf::from(path));
+    victim::work(async {
+        let store = open(&path);
         store.apply(put_account()).await.unwrap();
         let writers = (0..WRITERS).map(|writer| write(&store, format!("{round}-{writer}")));
         futures_util::future::join_all(writers).await;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let bounded = async { tokio::time::timeout(Duration::from_secs(60), changes).await };
-    let outcome = runtime.unwrap().block_on(bounded);
-    panic!("nobody killed the process: {outcome:?}");
+    });
 }
 
 /// Puts keys, revokes tokens and removes every fourth key again; says what it asks for and what it was answered.
@@ -175,12 +137,4 @@ async fn write(store: &Sqlite, prefix: String) {
             say("removed", &name);
         }
     }
-}
-
-fn say(told: &str, name: &str) {
-    // One write, so that a kill cuts no line in two but the last.
-    let line = format!("{told} {name}\n");
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).unwrap();
-    out.flush().unwrap();
 }

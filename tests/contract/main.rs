@@ -1,9 +1,11 @@
 //! What every store promises, whatever stands behind it; one store, SQLite, is there so far.
 
 mod crash;
+mod home;
 mod ledger;
 mod many;
 mod queue;
+mod victim;
 
 use std::path::Path;
 use std::sync::Arc;

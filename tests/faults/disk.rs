@@ -16,7 +16,7 @@ use crate::kept::{Cut, File};
 use crate::served::Server;
 use crate::trap::{Catch, Op, Part, Touch, Trap};
 
-/// A file system of one folder in memory, which knows what of it would outlast a power cut.
+/// A file system in memory, which knows what of it would outlast a power cut.
 pub struct Disk {
     folder: TempDir,
     shared: Arc<Shared>,
@@ -31,12 +31,15 @@ pub struct Shared {
     released: Condvar,
 }
 
+/// What the names in each folder stand for.
+type Names = BTreeMap<(INodeNo, OsString), u64>;
+
 #[derive(Default)]
 pub struct State {
     files: BTreeMap<u64, File>,
-    pub names: BTreeMap<OsString, u64>,
-    /// The names as the last sync of the folder left them.
-    pub kept_names: BTreeMap<OsString, u64>,
+    pub names: Names,
+    /// The names as the last syncs of their folders left them.
+    kept_names: Names,
     last: u64,
     parts: BTreeMap<u64, Part>,
     is_cut: bool,
@@ -84,11 +87,7 @@ impl Disk {
     /// Puts copies of the files of a folder here.
     pub fn fill(&self, folder: &Path) {
         let mut state = self.shared.lock();
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let file = File::synced(fs::read(entry.path()).unwrap());
-            state.add(&entry.file_name(), file);
-        }
+        state.fill(INodeNo::ROOT, folder);
         state.kept_names = state.names.clone();
     }
 
@@ -144,14 +143,7 @@ impl Disk {
         let mut state = self.shared.lock();
         state.is_cut = true;
         let rest = tempfile::tempdir().unwrap();
-        let kept_names = state.kept_names.clone();
-        for (name, number) in kept_names {
-            let Some(file) = state.files.get_mut(&number) else {
-                continue;
-            };
-            file.settle(cut);
-            fs::write(rest.path().join(name), &file.kept).unwrap();
-        }
+        state.leave(INodeNo::ROOT, rest.path(), cut);
         rest
     }
 }
@@ -169,7 +161,8 @@ impl Drop for Disk {
 
 impl State {
     pub fn attr(&self, number: u64) -> Option<FileAttr> {
-        let (size, kind, perm) = if number == INodeNo::ROOT.0 {
+        let is_folder = number == INodeNo::ROOT.0 || self.parts.get(&number) == Some(&Part::Folder);
+        let (size, kind, perm) = if is_folder {
             (0, FileType::Directory, 0o700)
         } else {
             let file = self.files.get(&number)?;
@@ -194,13 +187,60 @@ impl State {
         })
     }
 
-    pub fn add(&mut self, name: &OsStr, file: File) -> u64 {
+    pub fn add(&mut self, folder: INodeNo, name: &OsStr, file: File) -> u64 {
+        let number = self.add_part(folder, name, Part::of(name));
+        self.files.insert(number, file);
+        number
+    }
+
+    pub fn add_folder(&mut self, above: INodeNo, name: &OsStr) -> u64 {
+        self.add_part(above, name, Part::Folder)
+    }
+
+    fn add_part(&mut self, folder: INodeNo, name: &OsStr, part: Part) -> u64 {
         self.last += 1;
         let number = INodeNo::ROOT.0 + self.last;
-        self.files.insert(number, file);
-        self.names.insert(name.to_owned(), number);
-        self.parts.insert(number, Part::of(name));
+        self.names.insert((folder, name.to_owned()), number);
+        self.parts.insert(number, part);
         number
+    }
+
+    fn fill(&mut self, folder: INodeNo, from: &Path) {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            if entry.file_type().unwrap().is_dir() {
+                let number = self.add_folder(folder, &name);
+                self.fill(INodeNo(number), &entry.path());
+            } else {
+                self.add(folder, &name, File::synced(fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+
+    /// Puts what is on the disk of a folder into `into`.
+    fn leave(&mut self, folder: INodeNo, into: &Path, cut: Cut) {
+        for ((above, name), number) in self.kept_names.clone() {
+            if above != folder {
+                continue;
+            }
+            let path = into.join(name);
+            if let Some(file) = self.files.get_mut(&number) {
+                file.settle(cut);
+                fs::write(path, &file.kept).unwrap();
+            } else {
+                fs::create_dir(&path).unwrap();
+                self.leave(INodeNo(number), &path, cut);
+            }
+        }
+    }
+
+    /// Makes the names in a folder outlast a power cut.
+    pub fn sync_folder(&mut self, folder: INodeNo) {
+        self.kept_names.retain(|(above, _), _| *above != folder);
+        let names = self.names.iter().filter(|((above, _), _)| *above == folder);
+        self.kept_names
+            .extend(names.map(|(name, number)| (name.clone(), *number)));
     }
 
     fn springs(&mut self, touch: Touch) -> Option<Catch> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::disk::{Shared, State};
@@ -31,15 +31,28 @@ fn answer(done: Result<(), Errno>, reply: ReplyEmpty) {
     }
 }
 
+fn enter(found: Result<FileAttr, Errno>, reply: ReplyEntry) {
+    match found {
+        Ok(attr) => reply.entry(&FOR_GOOD, &attr, Generation(0)),
+        Err(error) => reply.error(error),
+    }
+}
+
 impl Filesystem for Server {
-    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.0.live() {
-            Ok(state) => match state.names.get(name).and_then(|number| state.attr(*number)) {
-                Some(attr) => reply.entry(&FOR_GOOD, &attr, Generation(0)),
-                None => reply.error(Errno::ENOENT),
-            },
-            Err(error) => reply.error(error),
-        }
+    fn lookup(&self, _: &Request, folder: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.0.live().and_then(|state| {
+            let number = state.names.get(&(folder, name.to_owned()));
+            number.and_then(|number| state.attr(*number)).ok_or(Errno::ENOENT)
+        });
+        enter(found, reply);
+    }
+
+    fn mkdir(&self, _: &Request, folder: INodeNo, name: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        let made = self.0.carry_out(Touch::of(Op::Make, Part::Folder), |state| {
+            let number = state.add_folder(folder, name);
+            state.attr(number).ok_or(Errno::ENOENT)
+        });
+        enter(made, reply);
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
@@ -83,9 +96,9 @@ impl Filesystem for Server {
         }
     }
 
-    fn create(&self, _: &Request, _: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+    fn create(&self, _: &Request, folder: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
         let made = self.0.carry_out(Touch::of(Op::Make, Part::of(name)), |state| {
-            let number = state.add(name, File::default());
+            let number = state.add(folder, name, File::default());
             state.attr(number).ok_or(Errno::ENOENT)
         });
         let keep = FopenFlags::FOPEN_KEEP_CACHE;
@@ -95,9 +108,10 @@ impl Filesystem for Server {
         }
     }
 
-    fn unlink(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, _: &Request, folder: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let removed = self.0.carry_out(Touch::of(Op::Remove, Part::of(name)), |state| {
-            state.names.remove(name).map(drop).ok_or(Errno::ENOENT)
+            let name = (folder, name.to_owned());
+            state.names.remove(&name).map(drop).ok_or(Errno::ENOENT)
         });
         answer(removed, reply);
     }
@@ -176,19 +190,22 @@ impl Filesystem for Server {
         answer(synced, reply);
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, folder: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let synced = self.0.sync(Part::Folder, |state| {
-            state.kept_names = state.names.clone();
+            state.sync_folder(folder);
             Ok(())
         });
         answer(synced, reply);
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, _: &Request, folder: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let state = self.0.lock();
-        let names = state.names.iter().zip(1..).skip(at(offset));
-        for ((name, number), next) in names {
-            if reply.add(INodeNo(*number), next, FileType::RegularFile, name) {
+        let names = state.names.iter().filter(|((above, _), _)| *above == folder);
+        for (((_, name), number), next) in names.zip(1..).skip(at(offset)) {
+            let kind = state
+                .attr(*number)
+                .map_or(FileType::RegularFile, |attr| attr.kind);
+            if reply.add(INodeNo(*number), next, kind, name) {
                 break;
             }
         }

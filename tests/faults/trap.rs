@@ -24,6 +24,8 @@ pub enum Part {
     /// The index of the log that processes share.
     Shared,
     Lock,
+    /// A large content of a job.
+    Stash,
     Folder,
 }
 
@@ -84,7 +86,8 @@ impl Part {
             Some((_, "-wal")) => Self::Log,
             Some((_, "-shm")) => Self::Shared,
             Some((_, ".lock")) => Self::Lock,
-            _ => Self::Database,
+            Some(_) => Self::Database,
+            None => Self::Stash,
         }
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn open(path: &Path, master: &Arc<MasterKeys>) -> Result<(Opened, Sta
         path: path.to_owned(),
         source,
     };
-    folder::make_parent(path).map_err(unusable)?;
+    folder::make(folder::parent(path)).map_err(unusable)?;
     drop(folder::open_or_make(path).map_err(unusable)?);
     folder::sync_parent(path).map_err(unusable)?;
     // Two names of one file must meet in one lock.
@@ -174,7 +174,7 @@ pub(super) fn open(path: &Path, master: &Arc<MasterKeys>) -> Result<(Opened, Sta
     settle(&connection)?;
     migrate(&mut connection)?;
     rotation::unlock(&mut connection, master)?;
-    let stashes = Stashes::beside(&path, Arc::clone(master));
+    let stashes = Stashes::beside(&path, Arc::clone(master)).map_err(unusable)?;
     let names = stashes.names().map_err(unusable)?;
     for name in queue::of_no_job(&connection, &names)? {
         stashes.remove_now(&name);

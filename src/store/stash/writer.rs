@@ -23,16 +23,8 @@ impl Writer {
     pub(super) fn create(stashes: &Stashes, job: JobId, name: Arc<str>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
-        let path = stashes.path_of(&name);
-        let file = match options.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                stashes.make()?;
-                options.open(&path)?
-            }
-            file => file?,
-        };
         Ok(Self {
-            file,
+            file: options.open(stashes.path_of(&name))?,
             stashes: stashes.clone(),
             job,
             name,

@@ -1,23 +1,12 @@
 //! A process that is killed while it holds and charges: what it was told counts once, and no hold stays open.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use tidegate::spend::{By, Group, Report};
 
 use super::*;
-
-/// Where the child finds its ledger; without it the child's half of the test does nothing.
-const LEDGER: &str = "TIDEGATE_TEST_KILLED_LEDGER";
-
-/// Puts the tokens of one process apart from those of the next.
-const ROUND: &str = "TIDEGATE_TEST_KILLED_ROUND";
-
-/// How often to kill, where it is not to be as often as a quick test needs.
-const ROUNDS: &str = "TIDEGATE_TEST_ROUNDS";
+use crate::victim::{self, Victim, say};
 
 const WORKERS: usize = 16;
 
@@ -26,38 +15,15 @@ pub(super) const AMOUNT: i64 = 10;
 
 #[test]
 fn what_was_charged_outlasts_a_kill_and_what_was_held_is_charged_after_it() {
-    let rounds: usize = env::var(ROUNDS).map_or(20, |rounds| rounds.parse().unwrap());
     let home = Home::new();
     let mut told: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for round in 0..rounds {
-        // Some die with the first answers, most under way.
-        let answers = 1 + round * 37 % 400;
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "ledger::killed::the_process_that_is_killed",
-                "--nocapture",
-            ])
-            .env(LEDGER, home.path())
-            .env(ROUND, round.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let (mut heard, mut line) = (0, String::new());
-        while lines.read_line(&mut line).unwrap() > 0 {
-            // A line that the kill cut off tells nothing.
-            if let Some(line) = line.strip_suffix('\n') {
-                heard += usize::from(take(line, &mut told));
-            }
-            if heard == answers {
-                child.kill().unwrap();
-            }
-            line.clear();
-        }
-        assert!(!child.wait().unwrap().success(), "the child ended by itself");
-        assert!(heard >= answers, "{heard} answers");
+    for (round, answers) in victim::rounds(20, 400) {
+        let victim = Victim {
+            test: "ledger::killed::the_process_that_is_killed",
+            store: &home.path(),
+            round,
+        };
+        victim.kill_after(answers, |line| take(line, &mut told));
         assert_kept(&home.path(), &told);
     }
 }
@@ -123,22 +89,15 @@ pub(super) async fn assert_kept(path: &Path, told: &BTreeMap<String, (i64, i64)>
 /// Nothing by itself: the test above runs it in a process of its own, which spends until it is killed.
 #[test]
 fn the_process_that_is_killed() {
-    let Some(path) = env::var_os(LEDGER) else {
+    let Some((path, round)) = victim::part() else {
         return;
     };
-    let round = env::var(ROUND).unwrap();
-    let spending = async {
-        let ledger = open(Path::new(&path));
+    victim::work(async {
+        let ledger = open(&path);
         let owner = call();
         let workers = (0..WORKERS).map(|worker| spend(&ledger, owner, format!("{round}-{}", worker % 4)));
         futures_util::future::join_all(workers).await;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let bounded = async { tokio::time::timeout(Duration::from_secs(60), spending).await };
-    let outcome = runtime.unwrap().block_on(bounded);
-    panic!("nobody killed the process: {outcome:?}");
+    });
 }
 
 /// Holds and charges one call after the other; says what it is about to ask for and what it was answered.
@@ -153,12 +112,4 @@ async fn spend(ledger: &Sqlite, owner: CallId, jti: String) {
         close(ledger, charge(entry(call, Some(&jti)), AMOUNT / 2)).await;
         say("charged", &jti);
     }
-}
-
-fn say(told: &str, name: &str) {
-    // One write, so that a kill cuts no line in two but the last.
-    let line = format!("{told} {name}\n");
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).unwrap();
-    out.flush().unwrap();
 }

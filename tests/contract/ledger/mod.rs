@@ -9,10 +9,8 @@ mod lasting;
 mod model;
 mod reports;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tidegate::spend::{
     Balance, Closed, Entry, Held, HoldError, HoldOrder, Ledger, Metered, Purse, Settlement, Share, Span,
     UsageRow,
@@ -20,29 +18,13 @@ use tidegate::spend::{
 use tidegate::store::Sqlite;
 use tidegate::types::{AccountId, CallId, KeyName, ModelName, Money, RequestId, TokenId, Usage};
 
+use super::home::Home;
 use super::{account, open};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// 2026-10-01, a Thursday, at noon.
 const NOW: Duration = Duration::from_secs(1_790_856_000);
-
-/// A folder with a ledger in it, which may be open or not.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("kept/tidegate.db")
-    }
-
-    fn open(&self) -> Sqlite {
-        open(&self.path())
-    }
-}
 
 fn nanos(nanos: i64) -> Money {
     Money::from_nanos(nanos).unwrap()

@@ -1,55 +1,24 @@
 //! A process that is killed while it puts and finishes jobs: what it was told is done is done, the rest is done later.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use tidegate::queue::Part;
 
 use super::*;
-
-/// Where the child finds its queue; without it the child's half of the test does nothing.
-const QUEUE: &str = "TIDEGATE_TEST_KILLED_QUEUE";
-
-/// How often to kill, where it is not to be as often as a quick test needs.
-const ROUNDS: &str = "TIDEGATE_TEST_ROUNDS";
+use crate::victim::{self, Victim};
 
 #[test]
 fn no_job_that_was_acknowledged_is_lost_in_a_kill_and_none_that_is_done_comes_back() {
-    let rounds: usize = env::var(ROUNDS).map_or(8, |rounds| rounds.parse().unwrap());
     let home = Home::new();
     // How far each job is known to be.
     let mut told: BTreeMap<String, JobState> = BTreeMap::new();
-    for round in 0..rounds {
-        // Some die with the first answers, most under way.
-        let answers = 1 + round * 37 % 150;
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "queue::killed::the_process_that_is_killed",
-                "--nocapture",
-            ])
-            .env(QUEUE, home.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let (mut heard, mut line) = (0, String::new());
-        while lines.read_line(&mut line).unwrap() > 0 {
-            // A line that the kill cut off tells nothing.
-            if let Some(line) = line.strip_suffix('\n') {
-                heard += usize::from(take(line, &mut told));
-            }
-            if heard == answers {
-                child.kill().unwrap();
-            }
-            line.clear();
-        }
-        assert!(!child.wait().unwrap().success(), "the child ended by itself");
-        assert!(heard >= answers, "{heard} answers");
+    for (round, answers) in victim::rounds(8, 150) {
+        let victim = Victim {
+            test: "queue::killed::the_process_that_is_killed",
+            store: &home.path(),
+            round,
+        };
+        victim.kill_after(answers, |line| take(line, &mut told));
         assert_kept(&home, &told);
     }
 }
@@ -96,19 +65,13 @@ async fn assert_kept(home: &Home, told: &BTreeMap<String, JobState>) {
 /// Nothing by itself: the test above runs it in a process of its own, which works until it is killed.
 #[test]
 fn the_process_that_is_killed() {
-    let Some(path) = env::var_os(QUEUE) else {
+    let Some((path, _)) = victim::part() else {
         return;
     };
-    let working = async {
-        let queue = open(Path::new(&path));
+    victim::work(async {
+        let queue = open(&path);
         futures_util::future::join(put_many(&queue), finish_many(&queue)).await;
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let bounded = async { tokio::time::timeout(Duration::from_secs(60), working).await };
-    let outcome = runtime.unwrap().block_on(bounded);
-    panic!("nobody killed the process: {outcome:?}");
+    });
 }
 
 async fn large(queue: &Sqlite, job: &JobId, part: Part) -> Content {
@@ -153,9 +116,5 @@ async fn finish_many(queue: &Sqlite) {
 }
 
 fn say(told: JobState, id: &JobId) {
-    // One write, so that a kill cuts no line in two but the last.
-    let line = format!("{} {id}\n", told.as_str());
-    let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).unwrap();
-    out.flush().unwrap();
+    victim::say(told.as_str(), &id.to_string());
 }

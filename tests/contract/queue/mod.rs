@@ -11,13 +11,11 @@ mod operating;
 mod putting;
 mod sealing;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tempfile::TempDir;
 use tidegate::body::Body;
 use tidegate::queue::{
     Again, Attempt, Claim, Claimed, Claims, Content, JobId, JobState, Lease, NewJob, Phase, PutJob, Queue,
@@ -27,6 +25,7 @@ use tidegate::spend::Settlement;
 use tidegate::store::Sqlite;
 use tidegate::types::{AccountId, CallId, KeyName, ModelName};
 
+use super::home::Home;
 use super::open;
 
 /// 2026-10-01, a Thursday, at noon.
@@ -35,30 +34,6 @@ const NOW: Duration = Duration::from_secs(1_790_856_000);
 const SECOND: Duration = Duration::from_secs(1);
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A folder with a store in it, which may be open or not.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("kept/tidegate.db")
-    }
-
-    fn open(&self) -> Sqlite {
-        open(&self.path())
-    }
-
-    /// The sealed files of jobs.
-    fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.0.path().join("kept/jobs"));
-        let entries = entries.into_iter().flatten();
-        entries.map(|entry| entry.unwrap().path()).collect()
-    }
-}
 
 fn account(id: &str) -> AccountId {
     AccountId::parse(id).unwrap()

@@ -51,6 +51,40 @@ async fn jobs_are_listed_shown_and_ended() {
 }
 
 #[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let (bank, receiver) = (open().await, Receiver::start().await);
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(queued(
+            &send(&bank.gate, NATIVE, "", &native(&receiver.url())).await,
+        ));
+    }
+    let (mut listed, mut pages, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let line = format!("GET /api/v1/jobs?limit=2&account=di:1{cursor}");
+        let (status, page) = ask(&bank.gate, &line).await;
+        assert_eq!(status, 200, "{page}");
+        let items = page["items"].as_array().unwrap();
+        pages.push(items.len());
+        listed.extend(
+            items
+                .iter()
+                .map(|job| job["request_id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(pages, [2, 2, 1]);
+    listed.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(listed, sent);
+    for cursor in ["", "x", "MTIz", "!", "MSBSMDAwMDAw"] {
+        let line = format!("GET /api/v1/jobs?cursor={cursor}");
+        assert_eq!(ask(&bank.gate, &line).await.0, 422, "{cursor}");
+    }
+}
+
+#[tokio::test]
 async fn how_many_jobs_there_are_and_how_old_is_measured() {
     let go = Arc::new(Notify::new());
     let upstream = holding(&go).await;

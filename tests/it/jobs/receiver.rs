@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use crate::support::eventually;
@@ -101,12 +100,17 @@ impl Got {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Whether one of its signatures is by this secret (`whsec_…`).
+    /// Whether it is new, unchanged and signed by this secret (`whsec_…`), as the standard's own verifier sees it.
     pub fn is_signed_by(&self, secret: &str) -> bool {
-        let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key);
-        let signed = [format!("{}.{}.", self.id, self.timestamp).as_bytes(), &self.body].concat();
-        let signature = STANDARD.encode(aws_lc_rs::hmac::sign(&key, &signed));
-        self.signatures.contains(&format!("v1,{signature}"))
+        let headers = [
+            ("webhook-id", self.id.clone()),
+            ("webhook-timestamp", self.timestamp.to_string()),
+            ("webhook-signature", self.signatures.join(" ")),
+        ];
+        let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let verifier = standardwebhooks::Webhook::new(secret).unwrap();
+        verifier
+            .verify(&self.body, &HeaderMap::from_iter(headers))
+            .is_ok()
     }
 }

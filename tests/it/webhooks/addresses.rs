@@ -11,7 +11,7 @@ use tidegate::queue::Blocked;
 use tidegate::webhook::{Resolve, SystemResolver, Verdict};
 use tokio::time::Instant;
 
-use super::{Listener, Names, Sender, settings};
+use super::{AT, Listener, Names, Sender, settings};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const PUBLIC: &str = "93.184.216.34";
@@ -167,8 +167,7 @@ impl Resolve for Crowded {
 #[tokio::test]
 async fn a_look_up_that_finds_no_place_is_no_attempt() {
     let sender = Sender::new(&settings(15, &[]), Arc::new(Crowded), None);
-    let outcome = sender.send("https://hooks.example.com/").await;
-    assert_eq!((outcome.verdict, outcome.blocked), (Verdict::Untried, None));
+    assert_eq!(sender.attempt("https://hooks.example.com/", AT).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 //! What is sent, and what an answer means.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use tidegate::types::JobId;
 use tidegate::webhook::{SigningSecret, Verdict};
@@ -7,6 +10,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::{AT, BEFORE, BODY, FIRST, Listener, Sender, header, read_request};
+
+/// A secret that signs nothing.
+const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 #[tokio::test]
 async fn a_delivery_is_a_signed_post_of_the_exact_bytes() {
@@ -52,6 +58,53 @@ async fn a_delivery_is_a_signed_post_of_the_exact_bytes() {
 }
 
 #[tokio::test]
+async fn the_standards_own_verifier_takes_what_is_fresh_and_unchanged() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let receiver = Listener::start(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            seen.send(read_request(&mut stream).await).unwrap();
+            stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let sender = Sender::local(15);
+    let [first, before, other] =
+        [FIRST, BEFORE, OTHER].map(|secret| standardwebhooks::Webhook::new(secret).unwrap());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    // What a receiver sees whose clock was set, or to whom an old delivery is sent again.
+    for (at, is_fresh) in [
+        (now, true),
+        (now - Duration::from_secs(240), true),
+        (now + Duration::from_secs(240), true),
+        (now - Duration::from_secs(400), false),
+        (now + Duration::from_secs(400), false),
+        (now - Duration::from_secs(86_400), false),
+        (now + Duration::from_secs(86_400), false),
+    ] {
+        sender.send_at(&receiver.url(), at).await;
+        let (head, body) = requests.recv().await.unwrap();
+        let headers = header_map(&head);
+        for secret in [&first, &before] {
+            assert_eq!(secret.verify(&body, &headers).is_ok(), is_fresh, "{at:?}");
+        }
+        assert!(other.verify(&body, &headers).is_err());
+        for at in 0..body.len() {
+            let mut changed = body.clone();
+            changed[at] ^= 1;
+            assert!(first.verify(&changed, &headers).is_err(), "{at}");
+        }
+    }
+}
+
+fn header_map(head: &str) -> HeaderMap {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+        .collect()
+}
+
+#[tokio::test]
 async fn a_status_says_what_became_of_a_delivery() {
     let sender = Sender::local(15);
     for (status, verdict) in [
@@ -86,15 +139,22 @@ async fn a_status_says_what_became_of_a_delivery() {
 async fn no_redirect_is_followed() {
     let canary = Listener::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let sender = Sender::local(15);
+    let (url, addr) = (canary.url(), canary.addr);
     for status in [301, 302, 303, 307, 308] {
-        let receiver = Listener::answering(format!(
-            "HTTP/1.1 {status} Away\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
-            canary.url()
-        ))
-        .await;
-        let outcome = sender.send(&receiver.url()).await;
-        assert_eq!((outcome.verdict, outcome.status), (Verdict::Failed, Some(status)));
-        assert_eq!(receiver.connections(), 1);
+        for location in [
+            &url,
+            &format!("//{addr}/"),
+            "/hook?a=b",
+            "http://169.254.169.254/",
+        ] {
+            let receiver = Listener::answering(format!(
+                "HTTP/1.1 {status} Away\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
+            ))
+            .await;
+            let outcome = sender.send(&receiver.url()).await;
+            assert_eq!((outcome.verdict, outcome.status), (Verdict::Failed, Some(status)));
+            assert_eq!(receiver.connections(), 1, "{location}");
+        }
     }
     assert_eq!(canary.connections(), 0);
 }

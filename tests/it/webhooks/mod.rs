@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 const FIRST: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const BEFORE: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 const BODY: &[u8] = br#"{"request_id":"R1","n":"\u00e9"}"#;
-/// When every delivery begins.
+/// When a delivery begins where the time does not matter.
 const AT: Duration = Duration::from_millis(1_700_000_000_999);
 
 /// Listens on a loopback address and does with each connection what a script says.
@@ -178,6 +178,14 @@ impl Sender {
     }
 
     async fn send(&self, url: &str) -> Outcome {
+        self.send_at(url, AT).await
+    }
+
+    async fn send_at(&self, url: &str, at: Duration) -> Outcome {
+        self.attempt(url, at).await.expect("an attempt")
+    }
+
+    async fn attempt(&self, url: &str, at: Duration) -> Option<Outcome> {
         let secrets = Secrets {
             first: SecretString::from(FIRST),
             before: Some(SecretString::from(BEFORE)),
@@ -185,7 +193,7 @@ impl Sender {
         let (id, hook) = (JobId::new([5; 32]), SecretString::from(url));
         let delivery = Delivery {
             id: &id,
-            at: AT,
+            at,
             hook: &hook,
             secrets: &secrets,
             body: Bytes::from_static(BODY),

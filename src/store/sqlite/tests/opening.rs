@@ -19,11 +19,13 @@ async fn what_is_made_is_for_its_owner_alone() {
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        let own = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), own, "{}", path.display());
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort_unstable();
     let expected = [
+        "jobs",
         "tidegate.db",
         "tidegate.db-shm",
         "tidegate.db-wal",

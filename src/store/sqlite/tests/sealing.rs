@@ -49,6 +49,7 @@ fn files(home: &Home) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(home.path().parent().unwrap()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
+        .filter(|path| path.is_file())
         .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
         .collect()
 }

@@ -1,5 +1,8 @@
-//! The gate is killed while it takes in, runs and delivers jobs: none that was answered with `queued` is lost, each is paid
-//! for once, and only what was under way at a kill happens twice.
+//! Jobs in front of every fault: none that was answered with `queued` is lost, each is paid for once, and only what was
+//! under way at a kill happens twice.
+
+mod killed;
+mod struck;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,11 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::client::{Answer, Raw};
-use crate::disk::Disk;
 use crate::gate::{Gate, mint};
-use crate::small::Small;
 use crate::upstream::Upstream;
-use crate::{Dice, PATIENCE, books, power, rounds};
+use crate::{Dice, PATIENCE, books};
 
 /// A receiver that hangs is given up soon, and tried often.
 const SETTINGS: &str = "[webhooks]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\ntimeout = \"400ms\"\n\
@@ -31,7 +32,7 @@ const EVERY: Duration = Duration::from_millis(20);
 /// What was done at a kill or just before it may be done again.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
-/// A receiver in the process of the test. It refuses three of ten deliveries and hangs in one of twenty.
+/// A receiver in the process of the test.
 struct Receiver {
     addr: SocketAddr,
     taken: Arc<Mutex<HashMap<String, Vec<Instant>>>>,
@@ -39,7 +40,17 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    /// One that takes everything.
+    async fn kind() -> Self {
+        Self::start(|_| 99).await
+    }
+
+    /// One that refuses three of ten deliveries and hangs in one of twenty.
+    async fn moody() -> Self {
+        Self::start(|dice| dice.below(100)).await
+    }
+
+    async fn start(luck: fn(&mut Dice) -> u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let taken: Arc<Mutex<HashMap<String, Vec<Instant>>>> = Arc::default();
@@ -47,7 +58,7 @@ impl Receiver {
         let serving = tokio::spawn(async move {
             let mut dice = Dice::new(7);
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(receive(stream, dice.below(100), Arc::clone(&kept)));
+                tokio::spawn(receive(stream, luck(&mut dice), Arc::clone(&kept)));
             }
         });
         Self { addr, taken, serving }
@@ -101,18 +112,31 @@ async fn receive(mut stream: TcpStream, luck: u64, taken: Arc<Mutex<HashMap<Stri
     stream.write_all(answer.as_bytes()).await.ok();
 }
 
+/// How much a job carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// What lies in the database.
+    Small,
+    /// A request and a result that are put into files.
+    Large,
+}
+
 /// Sends one job; `None` where nobody listens or answers.
-async fn post(addr: SocketAddr, token: &str, hook: SocketAddr) -> Option<Answer> {
+async fn post(addr: SocketAddr, token: &str, hook: SocketAddr, size: Size) -> Option<Answer> {
+    let (input, tokens) = match size {
+        Size::Small => ("How high is the tide at noon?".to_owned(), 20),
+        Size::Large => ("tide ".repeat(14_000), 20_000),
+    };
     let body = json!({
-        "input": "How high is the tide at noon?",
-        "max_new_tokens": 20,
+        "input": input,
+        "max_new_tokens": tokens,
         "webhook": format!("http://{hook}/hook"),
     })
     .to_string();
     let mut raw = Raw::of(TcpStream::connect(addr).await.ok()?);
     raw.send(format!(
         "POST /v1/inference/anthropic/claude-4-sonnet HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {token}\r\n\
-         x-sim-token-ms: 1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+         x-sim-tokens: {tokens}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     ))
     .await;
@@ -126,11 +150,18 @@ fn acknowledged(answer: &Answer) -> String {
     value["request_id"].as_str().unwrap().to_owned()
 }
 
-/// Sends jobs until it is told to stop; gives the ids of those that were answered with `queued`.
+/// Sends jobs until it is told to stop, every eighth a large one; gives the ids of those that were answered with `queued`.
 async fn send(addr: SocketAddr, token: String, hook: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut ids = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let answer = post(addr, &token, hook).await;
+    for size in [[Size::Small; 7].as_slice(), &[Size::Large]]
+        .concat()
+        .iter()
+        .cycle()
+    {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let answer = post(addr, &token, hook, *size).await;
         ids.extend(
             answer
                 .filter(|answer| answer.status == 200)
@@ -198,6 +229,8 @@ async fn settle(gate: Gate, folder: &Path, token: &str, receiver: &Receiver, ack
     let (calls, spent) = gate.usage("token").await;
     gate.terminate();
     gate.ended().await;
+    let files = std::fs::read_dir(folder.join("jobs")).unwrap().count();
+    assert_eq!(files, 0, "files of jobs are left");
     let books = books::read(folder);
     assert_eq!(books.holds, (0, 0));
     assert_eq!((balance.spent, balance.held), (spent, 0));
@@ -207,80 +240,6 @@ async fn settle(gate: Gate, folder: &Path, token: &str, receiver: &Receiver, ack
         assert!(cost.is_some_and(|cost| *cost > 0), "{id} was not charged");
     }
     calls
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gate_that_is_killed_with_jobs_at_work_loses_none_and_charges_each_once() {
-    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
-    let folder = tempfile::tempdir().unwrap();
-    let token = mint("1000");
-    let (mut ids, mut kills) = (Vec::new(), Vec::new());
-    for round in 0..rounds(8) {
-        let mut gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
-        let millis = 50 + Dice::new(round).below(950);
-        let sending = interrupted(&gate, &token, receiver.addr, millis).await;
-        gate.kill();
-        kills.push(Instant::now());
-        ids.extend(sending.end().await);
-    }
-    let gate = Gate::start(folder.path(), upstream.addr, SETTINGS);
-    let calls = settle(gate, folder.path(), &token, &receiver, &ids).await;
-    upstream.billed().await;
-    let twice = repeated(&receiver.taken(), &kills);
-    let again = upstream.calls() - calls;
-    println!(
-        "{} jobs acknowledged and {calls} made in {} kills: 0 lost, {twice} deliveries and {again} calls repeated",
-        ids.len(),
-        kills.len()
-    );
-    assert!(again <= 16 * kills.len() as u64, "{again} calls repeated");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gate_whose_power_is_cut_with_jobs_at_work_loses_none_that_was_acknowledged() {
-    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
-    let mut all = 0;
-    for round in 0..rounds(4) {
-        let Some(disk) = Disk::mount() else { return };
-        let token = mint("1000");
-        let mut gate = Gate::start(disk.path(), upstream.addr, SETTINGS);
-        let millis = 100 + Dice::new(round).below(600);
-        let sending = interrupted(&gate, &token, receiver.addr, millis).await;
-        let rest = disk.cut(power::cut(round));
-        gate.kill();
-        let ids = sending.end().await;
-        all += ids.len();
-        let gate = Gate::start(rest.path(), upstream.addr, SETTINGS);
-        settle(gate, rest.path(), &token, &receiver, &ids).await;
-    }
-    println!("{all} jobs acknowledged before the power was cut: 0 lost");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_disk_is_full_jobs_are_refused_and_those_that_were_acknowledged_are_delivered() {
-    let Some(disk) = Small::mount("4m") else { return };
-    let (upstream, receiver) = (Upstream::start().await, Receiver::start().await);
-    let token = mint("1000");
-    let gate = Gate::start(disk.path(), upstream.addr, SETTINGS);
-    let (mut ids, mut refused) = (Vec::new(), 0);
-    let began = Instant::now();
-    while refused < 20 {
-        if ids.len() == 20 {
-            disk.fill();
-        }
-        let answer = post(gate.addr, &token, receiver.addr).await.expect("an answer");
-        match answer.status {
-            200 => ids.push(acknowledged(&answer)),
-            status => {
-                assert_eq!((status, answer.code()), (503, Some("ledger_unavailable")));
-                refused += 1;
-            }
-        }
-        assert!(began.elapsed() < 2 * PATIENCE, "the disk is never full");
-    }
-    disk.clear();
-    settle(gate, disk.path(), &token, &receiver, &ids).await;
-    println!("{} jobs acknowledged and {refused} refused: 0 lost", ids.len());
 }
 
 #[tokio::test]
