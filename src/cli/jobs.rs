@@ -64,6 +64,11 @@ pub(super) async fn run(arguments: JobsArgs) -> Result<(), Failure> {
                 }
             }
             let answer = operator::get(admin, &format!("/api/v1/jobs?{}", query.finish())).await?;
+            if !admin.json {
+                io::stderr()
+                    .write_all(shown(admin, &answer, more)?.as_bytes())
+                    .map_err(Failure::Output)?;
+            }
             shown(admin, &answer, list)?
         }
         JobsCommand::Show { id } => one(admin, Method::GET, id, "").await?,
@@ -92,7 +97,15 @@ fn shown<'a, T: Deserialize<'a>>(
     Ok(show(&read))
 }
 
-/// A line for each, the newest first, and what leads to those that are older.
+/// What leads to those that are older, if there are any.
+fn more(jobs: &Jobs) -> String {
+    let next = jobs.next.as_ref();
+    next.map_or_else(String::new, |cursor| {
+        format!("there are more: add `--cursor {cursor}`\n")
+    })
+}
+
+/// A line for each, the newest first.
 fn list(jobs: &Jobs) -> String {
     let head = ["job", "state", "accepted", "account", "model", "receiver"].map(str::to_owned);
     let rows = jobs.items.iter().map(|job| {
@@ -121,9 +134,7 @@ fn list(jobs: &Jobs) -> String {
         let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
     });
-    let more = jobs.next.as_ref();
-    let more = more.map(|cursor| format!("There are more: add `--cursor {cursor}`.\n"));
-    lines.chain(more).collect()
+    lines.collect()
 }
 
 /// Everything of one, with its attempts.
@@ -171,16 +182,17 @@ mod tests {
 
     #[test]
     fn a_list_is_in_columns() {
-        let shown = |next: &str| {
-            let jobs = format!(r#"{{"items":[{JOB}],"next":{next}}}"#);
-            list(&serde_json::from_str(&jobs).unwrap())
-        };
-        let all = "job  state        accepted                  account  model  receiver\n\
-             R1   dead (gone)  2026-11-21T10:00:00.000Z  di:1     a/m    https://example.com\n";
-        assert_eq!(shown("null"), all);
+        let jobs = format!(r#"{{"items":[{JOB}],"next":"abc"}}"#);
+        let jobs = serde_json::from_str(&jobs).unwrap();
         assert_eq!(
-            shown("\"abc\""),
-            format!("{all}There are more: add `--cursor abc`.\n")
+            list(&jobs),
+            "job  state        accepted                  account  model  receiver\n\
+             R1   dead (gone)  2026-11-21T10:00:00.000Z  di:1     a/m    https://example.com\n"
+        );
+        assert_eq!(more(&jobs), "there are more: add `--cursor abc`\n");
+        assert_eq!(
+            more(&serde_json::from_str(r#"{"items":[],"next":null}"#).unwrap()),
+            ""
         );
     }
 

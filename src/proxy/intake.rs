@@ -26,9 +26,6 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// The longest wait for the queue; one that takes longer counts as one that can't be written.
 const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait for a large body to be on the disk.
-const STASH_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Where the answer of a call is to be sent: the body or a header says so, or both the same.
 ///
 /// # Errors
@@ -134,9 +131,7 @@ impl Gate {
                 .map_err(Rejection::internal)?;
             return Ok(Content::Inline(bytes));
         }
-        let stashing = self.backlog.queue().stash(id, Part::Request, body, len);
-        let stash = tokio::time::timeout(STASH_TIMEOUT, stashing).await;
-        let stash = stash.map_err(Rejection::ledger_unavailable)?;
+        let stash = self.backlog.queue().stash(id, Part::Request, body, len).await;
         Ok(Content::Stashed(stash.map_err(PutError::Queue)?))
     }
 }

@@ -5,12 +5,21 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder and those above it, with mode 0700, where they are missing; what was made outlasts a crash.
+/// Makes a folder and those above it, with mode 0700, where they are missing; what was made outlasts a crash. A folder that
+/// is there may have been made just before one.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
-    let missing = folder.ancestors().take_while(|above| !above.exists());
-    let missing: Vec<_> = missing.collect();
+    let missing: Vec<_> = folder
+        .ancestors()
+        .skip(1)
+        .take_while(|above| !above.exists())
+        .collect();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    missing.into_iter().try_for_each(sync_parent)
+    missing.into_iter().try_for_each(sync_parent)?;
+    match sync_parent(folder) {
+        // Whoever may not look into the folder above has not made this one.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Opens a file for writing, and makes an empty one with mode 0600 where there is none.

@@ -12,10 +12,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use self::reader::Reader;
 use self::writer::Writer;
@@ -27,6 +29,9 @@ use crate::queue::{JobId, Part, QueueError, Stash};
 
 /// The length of a chunk in the clear, in bytes.
 const CHUNK: usize = 64 * 1024;
+
+/// The longest wait for one operation of the disk; a healthy one takes milliseconds.
+const DISK: Duration = Duration::from_secs(30);
 
 /// The folder of the files, beside the database.
 #[derive(Debug, Clone)]
@@ -68,17 +73,20 @@ impl Chunk<'_> {
 }
 
 impl Stashes {
-    /// The folder beside the database at `path`, which is made where it is missing. Blocks while it works.
-    pub(super) fn beside(path: &Path, master: Arc<MasterKeys>) -> io::Result<Self> {
-        let folder = folder::parent(path).join("jobs");
+    /// The files in `folder`, which is made where it is missing. Blocks while it works.
+    pub(super) fn open(folder: PathBuf, master: Arc<MasterKeys>) -> io::Result<Self> {
         folder::make(&folder)?;
-        // One that was there may have been made just before a crash.
-        folder::sync_parent(&folder)?;
         Ok(Self {
             folder: folder.into(),
             master,
             in_use: Arc::default(),
         })
+    }
+
+    /// Checks that the disk has room for one more job.
+    pub(super) async fn check_room(&self) -> Result<(), QueueError> {
+        let folder = Arc::clone(&self.folder);
+        blocking(move || reserve::check(folder::parent(&folder), 0)).await
     }
 
     /// Writes a content of at most `limit` bytes into a file that is gone when the answer is dropped.
@@ -92,12 +100,15 @@ impl Stashes {
         let name = fresh_name(job, part).map_err(unavailable)?;
         let mut stash = self.stash(&name);
         let (stashes, job) = (self.clone(), job.clone());
-        let create = move || {
-            if part == Part::Request {
-                reserve::spare(folder::parent(&stashes.folder), limit)?;
-            }
-            Writer::create(&stashes, job, name)
+        let folder = Arc::clone(&self.folder);
+        // Results are written to the last byte: their calls have been made.
+        let check = move |len| match part {
+            Part::Request => reserve::check(folder::parent(&folder), len),
+            Part::Result => Ok(()),
         };
+        let check = Arc::new(check);
+        let check_all = Arc::clone(&check);
+        let create = move || check_all(limit).and_then(|()| Writer::create(&stashes, job, name));
         let mut writer = blocking(create).await?;
         let mut len: u64 = 0;
         while let Some(frame) = content.frame().await {
@@ -112,7 +123,8 @@ impl Stashes {
             if writer.takes(data.len()) {
                 writer.take(&data);
             } else {
-                writer = blocking(move || writer.write(&data)).await?;
+                let check = Arc::clone(&check);
+                writer = blocking(move || check(length(&data)).and_then(|()| writer.write(&data))).await?;
             }
         }
         blocking(move || writer.finish()).await?;
@@ -184,7 +196,11 @@ impl Stashes {
     /// The names of all files that are not spared. Blocks while it works.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries?,
+        };
+        for entry in entries {
             if let Ok(name) = entry?.file_name().into_string()
                 && is_name(&name)
             {
@@ -277,12 +293,15 @@ fn unavailable(error: io::Error) -> QueueError {
     }
 }
 
-/// Does what blocks on a thread for that.
+/// Does what blocks on a thread for that, within the time that a disk may take for it.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, QueueError> {
-    let done = spawn_blocking(work).await.map_err(io::Error::other);
-    done.flatten().map_err(unavailable)
+    let done = timeout(DISK, spawn_blocking(work)).await;
+    let done = done
+        .map_err(io::Error::from)
+        .map(|done| done.map_err(io::Error::other));
+    done.flatten().flatten().map_err(unavailable)
 }
 
 #[cfg(test)]

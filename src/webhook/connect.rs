@@ -15,11 +15,13 @@ use rustls::client::Resumption;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::shares::{Share, Shares};
 use crate::queue::{Blocked, Host, Policy, Receiver};
+use crate::types::AccountId;
 
 /// How long a name may take to be resolved, and how long TCP and TLS may take together.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,39 +37,32 @@ const MAX_DIALLED: usize = 4;
 /// which the runtime has 512 for everything that blocks.
 const MAX_LOOKUPS: usize = 128;
 
-/// How long a look-up waits for its place among them; shorter than [`RESOLVE_TIMEOUT`], so that whoever finds none hears it.
+/// How long a look-up waits for its place among them.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A place among the look-ups, which whoever looks up keeps to the end, even where nobody waits for that any more.
+#[derive(Debug)]
+pub struct LookUp {
+    _place: OwnedSemaphorePermit,
+    _share: Share,
+}
 
 /// Finds the addresses of names.
 pub trait Resolve: Send + Sync + Debug {
-    /// The addresses of `name`, in the order in which they should be tried.
+    /// The addresses of `name`, in the order in which they should be tried; `place` is kept as long as that goes on.
     ///
     /// # Errors
-    /// There are none, or nobody answers; `WouldBlock` where too many others are being looked up.
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// There are none, or nobody answers.
+    fn resolve<'a>(&'a self, name: &'a str, place: LookUp) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
 /// The system's own resolver.
-#[derive(Debug, Clone)]
-pub struct SystemResolver {
-    room: Arc<Semaphore>,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        }
-    }
-}
+#[derive(Debug, Clone, Copy)]
+pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
-    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        let room = Arc::clone(&self.room);
+    fn resolve<'a>(&'a self, name: &'a str, place: LookUp) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let place = timeout(PLACE_TIMEOUT, room.acquire_owned()).await;
-            let place = place.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
-            let place = place.map_err(io::Error::other)?;
             let name = name.to_owned();
             let looking = tokio::task::spawn_blocking(move || {
                 let found = (name.as_str(), 0).to_socket_addrs();
@@ -83,9 +78,6 @@ impl Resolve for SystemResolver {
 /// Why there is no connection. The texts go to the caller, who is not told which names of a private network there are.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// Too many names are being resolved: that is nobody's fault at the receiver.
-    #[error("too many names are being resolved")]
-    Busy,
     /// The name could not be resolved.
     #[error("the receiver's name leads to no public address")]
     Resolve(#[source] io::Error),
@@ -121,6 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 #[derive(Clone)]
 pub struct Connector {
     resolver: Arc<dyn Resolve>,
+    look_ups: Arc<Semaphore>,
+    shares: Shares,
     tls: TlsConnector,
 }
 
@@ -132,8 +126,23 @@ impl Connector {
         tls.resumption = Resumption::disabled();
         Self {
             resolver,
+            look_ups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            shares: Shares::new(MAX_LOOKUPS),
             tls: TlsConnector::from(Arc::new(tls)),
         }
+    }
+
+    /// A place for a look-up of an account, which may have all but an eighth of them; none if there is none soon.
+    pub(super) async fn look_up(&self, account: &AccountId) -> Option<LookUp> {
+        let share = self.shares.take(account.clone());
+        if self.shares.is_passed(account) {
+            return None;
+        }
+        let place = timeout(PLACE_TIMEOUT, Arc::clone(&self.look_ups).acquire_owned()).await;
+        Some(LookUp {
+            _place: place.ok()?.ok()?,
+            _share: share,
+        })
     }
 
     /// Connects to `receiver` if all its addresses are allowed.
@@ -141,8 +150,9 @@ impl Connector {
         &self,
         receiver: &Receiver,
         policy: &Policy,
+        place: LookUp,
     ) -> Result<Box<dyn Stream>, ConnectError> {
-        let addresses = self.addresses(receiver.host()).await?;
+        let addresses = self.addresses(receiver.host(), place).await?;
         for address in &addresses {
             judge(*address, policy)?;
         }
@@ -160,20 +170,14 @@ impl Connector {
         Ok(Box::new(connected.map_err(ConnectError::Tls)?))
     }
 
-    async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, ConnectError> {
+    async fn addresses(&self, host: &Host, place: LookUp) -> Result<Vec<IpAddr>, ConnectError> {
         let name = match host {
             Host::Address(address) => return Ok(vec![address.to_canonical()]),
             Host::Name(name) => name,
         };
-        let found = timeout(RESOLVE_TIMEOUT, self.resolver.resolve(name)).await;
+        let found = timeout(RESOLVE_TIMEOUT, self.resolver.resolve(name, place)).await;
         let found = found.map_err(|_| ConnectError::TimedOut("resolving the receiver's name"))?;
-        let found = found.map_err(|error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                ConnectError::Busy
-            } else {
-                ConnectError::Resolve(error)
-            }
-        })?;
+        let found = found.map_err(ConnectError::Resolve)?;
         match found.len() {
             0 => Err(ConnectError::NoAddress),
             1..=MAX_ADDRESSES => Ok(found),

@@ -16,12 +16,12 @@ use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{ConnectError, Connector};
+use super::connect::{ConnectError, Connector, LookUp};
 use super::sign::{BadSecret, SigningSecret, signatures};
 use crate::config::Webhooks;
 use crate::metrics::Metrics;
 use crate::queue::{BadReceiver, Blocked, Policy, Receiver, Secrets};
-use crate::types::JobId;
+use crate::types::{AccountId, JobId};
 
 /// The longest head of an answer, in bytes, and the most headers in it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -66,6 +66,8 @@ impl From<&Webhooks> for Terms {
 /// What is delivered, and to whom.
 #[derive(Debug)]
 pub struct Delivery<'a> {
+    /// Whose job it is.
+    pub account: &'a AccountId,
     /// The job; its name is that of the delivery, at every attempt.
     pub id: &'a JobId,
     /// When the attempt begins, wall time.
@@ -155,14 +157,12 @@ impl Deliverer {
     /// Makes one attempt, within the time that the settings give it; none where the gate itself has no room for it now.
     /// Dropping the future ends the connection; the receiver may have the result then.
     pub async fn attempt(&self, delivery: Delivery<'_>) -> Option<Outcome> {
+        let place = self.connector.look_up(delivery.account).await?;
         let began = Instant::now();
         let terms = self.terms.load_full();
         let deadline = began + terms.timeout;
-        let outcome = match self.exchange(&delivery, &terms, deadline).await {
-            Ok(answer) => answered(&answer),
-            Err(Failure::Connect(ConnectError::Busy)) => return None,
-            Err(failure) => failed(&failure),
-        };
+        let attempt = self.exchange(&delivery, &terms, (place, deadline)).await;
+        let outcome = attempt.map_or_else(|failure| failed(&failure), |answer| answered(&answer));
         self.metrics.webhook_attempted(began.elapsed());
         if let Some(blocked) = outcome.blocked {
             self.metrics.webhook_blocked(blocked.as_str());
@@ -174,13 +174,13 @@ impl Deliverer {
         &self,
         delivery: &Delivery<'_>,
         terms: &Terms,
-        deadline: Instant,
+        (place, deadline): (LookUp, Instant),
     ) -> Result<Answer, Failure> {
         // Judged anew each time: the settings may have changed since the job was taken.
         let receiver = Receiver::parse(delivery.hook.expose_secret(), &terms.policy)?;
         let request = request(&receiver, delivery)?;
         let late = || Failure::TimedOut(terms.timeout);
-        let connecting = self.connector.connect(&receiver, &terms.policy);
+        let connecting = self.connector.connect(&receiver, &terms.policy, place);
         let stream = timeout_at(deadline, connecting).await.map_err(|_| late())??;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_HEAD)

@@ -25,7 +25,8 @@ const MAX_RESULT: u64 = 128 * 1024 * 1024;
 /// The longest wait for a piece of it from the disk.
 const DISK: Duration = Duration::from_secs(30);
 
-/// How long a job waits whose result or secrets can't be read just now.
+/// How long a job waits whose delivery can't begin for a reason of the gate's own: what it needs can't be read just now, or too
+/// many names are being resolved.
 const TROUBLE: Duration = Duration::from_secs(5);
 
 /// What deliveries have in common.
@@ -56,7 +57,7 @@ impl Deliveries {
         places: usize,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, ConnectError> {
-        let connector = Connector::new(Arc::new(SystemResolver::default()), tls_config(None)?);
+        let connector = Connector::new(Arc::new(SystemResolver), tls_config(None)?);
         Ok(Self {
             places: Arc::new(Semaphore::new(places)),
             receivers: Arc::default(),
@@ -105,6 +106,7 @@ impl Working<'_> {
             }
         };
         let Some(outcome) = self.attempted(at, &hook, &secrets, body).await else {
+            self.metrics().job_attempted(Phase::Deliver.as_str(), "no_room");
             return self.put_off(TROUBLE).await;
         };
         place.report(outcome.is_well());
@@ -134,6 +136,7 @@ impl Working<'_> {
         body: Bytes,
     ) -> Option<Outcome> {
         let delivery = Delivery {
+            account: &self.job().account,
             id: &self.job().id,
             at,
             hook,

@@ -22,7 +22,7 @@ mod sign;
 mod upkeep;
 mod work;
 
-pub use connect::{Connector, Resolve, SystemResolver};
+pub use connect::{Connector, LookUp, Resolve, SystemResolver};
 pub use deliver::{Deliverer, Delivery, Outcome, Verdict};
 pub use receivers::{Place, Receivers};
 pub use sign::{BadSecret, NoRandomness, SigningSecret, fresh_secret};

@@ -61,6 +61,12 @@ impl Shares {
         }
     }
 
+    /// Whether an account has more than it may.
+    pub(super) fn is_passed(&self, account: &AccountId) -> bool {
+        let working = self.inner().working.get(account).copied();
+        working.is_some_and(|working| working > self.most)
+    }
+
     /// The limits of a lane have no room just now.
     pub(super) fn rest(&self, lane: Lane) {
         self.inner().resting.insert(lane, Instant::now() + REST);

@@ -37,6 +37,17 @@ impl Small {
         }
     }
 
+    /// Takes all room but so many bytes.
+    pub fn fill_but(&self, left: u64) {
+        self.fill();
+        let filler = fs::File::options()
+            .write(true)
+            .open(self.0.path().join("filler"))
+            .unwrap();
+        let len = filler.metadata().unwrap().len();
+        filler.set_len(len - left).unwrap();
+    }
+
     /// Gives it back.
     pub fn clear(&self) {
         fs::remove_file(self.0.path().join("filler")).unwrap();

@@ -175,8 +175,10 @@ pub(super) fn open(path: &Path, master: &Arc<MasterKeys>) -> Result<(Opened, Sta
     settle(&connection)?;
     migrate(&mut connection)?;
     rotation::unlock(&mut connection, master)?;
-    let stashes = Stashes::beside(&path, Arc::clone(master)).map_err(unusable)?;
-    let names = stashes.names().map_err(unusable)?;
+    let jobs = folder::parent(&path).join("jobs");
+    let stashes = Stashes::open(jobs.clone(), Arc::clone(master));
+    let listed = stashes.and_then(|stashes| Ok((stashes.names()?, stashes)));
+    let (names, stashes) = listed.map_err(|source| OpenError::File { path: jobs, source })?;
     for name in queue::of_no_job(&connection, &names)? {
         stashes.remove_now(&name);
     }
@@ -218,9 +220,15 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else a statement whose plan might be another for other parameters is compiled anew each time it is used.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    keep_plans(&connection)?;
     Ok(connection)
+}
+
+/// Keeps statements from being compiled anew because what they are asked for might make another plan better: that takes
+/// longer than they do.
+pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Marks an empty file as ours, and refuses one of another program.

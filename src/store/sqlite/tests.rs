@@ -9,7 +9,7 @@ use crate::types::{AccountId, KeyName, TokenId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
-use rusqlite::{Connection, StatementStatus};
+use rusqlite::Connection;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -323,24 +323,6 @@ async fn a_commit_is_on_the_disk_and_references_are_checked() {
             )))
         });
     assert_eq!(pragmas.await.unwrap(), ("wal".to_owned(), 2, 1, 1));
-}
-
-#[tokio::test]
-async fn a_statement_is_compiled_once_whatever_it_is_asked_for() {
-    let home = Home::new();
-    let store = home.open();
-    let compiled_again = store
-        .writer
-        .run(|base| -> Result<Result<_, KeyStoreError>, Fault> {
-            let sql = "SELECT seq FROM jobs WHERE state = ?1 AND owner IS NULL AND ended IS NULL ORDER BY due LIMIT 1";
-            for state in [0, 2, 5] {
-                let mut find = base.connection.prepare_cached(sql)?;
-                assert!(!find.exists([state])?);
-            }
-            let find = base.connection.prepare_cached(sql)?;
-            Ok(Ok(find.get_status(StatementStatus::RePrepare)))
-        });
-    assert_eq!(compiled_again.await.unwrap(), 0);
 }
 
 #[test]

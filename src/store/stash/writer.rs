@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{CHUNK, Chunk, Stashes};
 use crate::queue::JobId;
+use crate::store::folder;
 
 /// A file that is being written. What does not fill a chunk waits for more.
 pub(super) struct Writer {
@@ -23,8 +24,17 @@ impl Writer {
     pub(super) fn create(stashes: &Stashes, job: JobId, name: Arc<str>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
+        let path = stashes.path_of(&name);
+        let file = match options.open(&path) {
+            // Somebody has removed an empty folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                folder::make(&stashes.folder)?;
+                options.open(&path)?
+            }
+            file => file?,
+        };
         Ok(Self {
-            file: options.open(stashes.path_of(&name))?,
+            file,
             stashes: stashes.clone(),
             job,
             name,

@@ -161,7 +161,7 @@ async fn a_report_does_not_hold_up_what_is_written_meanwhile() {
 }
 
 #[tokio::test]
-async fn many_rows_and_purses_slow_down_neither_the_start_nor_holds_nor_reports() {
+async fn many_rows_and_purses_are_opened_held_from_and_summed_up() {
     let count: u32 = env::var(ROWS).map_or(3_000, |count| count.parse().unwrap());
     let (home, bare) = (Home::new(), Home::new());
     let ledger = home.open();

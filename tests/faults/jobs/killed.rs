@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::disk::Disk;
+use crate::load;
 use crate::power;
 use crate::rounds;
 use crate::small::Small;
@@ -82,4 +83,32 @@ async fn while_the_disk_is_full_jobs_are_refused_and_those_that_were_acknowledge
     disk.clear();
     settle(gate, disk.path(), &token, &receiver, &ids).await;
     println!("{} jobs acknowledged and {refused} refused: 0 lost", ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_of_a_disk_is_for_calls_and_not_for_jobs() {
+    let Some(disk) = Small::mount("16m") else { return };
+    let (upstream, receiver) = (Upstream::start().await, Receiver::kind().await);
+    let token = mint("1000");
+    let gate = Gate::start(disk.path(), upstream.addr, SETTINGS);
+    let send = || async {
+        let answer = post(gate.addr, &token, receiver.addr, Size::Small).await;
+        answer.expect("an answer")
+    };
+    let id = acknowledged(&send().await);
+    gate.jobs_end().await;
+    // Less than a twentieth, and enough for some calls.
+    disk.fill_but(600 * 1024);
+    let refused = send().await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (503, Some("ledger_unavailable"))
+    );
+    for _ in 0..10 {
+        let call = load::stream(gate.addr, &token, 1).await;
+        assert!(call.is_some_and(|call| call.went_well()));
+    }
+    disk.clear();
+    let ids = [id, acknowledged(&send().await)];
+    settle(gate, disk.path(), &token, &receiver, &ids).await;
 }

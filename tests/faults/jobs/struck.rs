@@ -96,8 +96,11 @@ async fn a_crash_at_any_operation_in_the_life_of_a_job_does_not_lose_it() {
     let Some(Struck { passed, .. }) = strike(&[Size::Large], count, false).await else {
         return;
     };
-    let strikes = spread(passed, 6).flat_map(|nth| ends(nth).map(move |end| (nth, end)));
-    let strikes = strikes.map(|(nth, (catch, is_cut))| async move {
+    let places = spread(passed, 6).enumerate();
+    let strikes = places.flat_map(|(place, nth)| ends(place).map(move |end| (nth, end)));
+    let strikes: Vec<_> = strikes.collect();
+    let all = strikes.len();
+    let strikes = strikes.into_iter().map(|(nth, (catch, is_cut))| async move {
         let trap = Trap { nth, catch, ..count };
         let struck = strike(&[Size::Large], trap, is_cut).await.unwrap();
         println!("{nth} of {passed}: {catch:?} {:?}, cut: {is_cut}", struck.caught);
@@ -108,7 +111,8 @@ async fn a_crash_at_any_operation_in_the_life_of_a_job_does_not_lose_it() {
         .fold(0, async |sum, one| sum + one)
         .await;
     println!("{caught} crashes in the life of a large job: 0 lost");
-    assert!(caught > 3, "{caught}");
+    // Its last operations may be fewer in another life.
+    assert!(caught * 2 > all, "{caught} of {all}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

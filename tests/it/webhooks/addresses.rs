@@ -3,12 +3,12 @@
 use std::future::pending;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tidegate::queue::Blocked;
-use tidegate::webhook::{Resolve, SystemResolver, Verdict};
+use tidegate::webhook::{LookUp, Resolve, SystemResolver, Verdict};
 use tokio::time::Instant;
 
 use super::{AT, Listener, Names, Sender, settings};
@@ -144,35 +144,44 @@ async fn a_name_that_leads_nowhere_is_a_failure() {
     }
 }
 
-/// A resolver that never answers.
-#[derive(Debug)]
-struct Silent;
+/// A resolver that never answers, and whose look-ups go on when nobody waits for them any more.
+#[derive(Debug, Default)]
+struct Silent(Mutex<Vec<LookUp>>);
 
 impl Resolve for Silent {
-    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn resolve<'a>(&'a self, _: &'a str, place: LookUp) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        self.0.lock().unwrap().push(place);
         Box::pin(pending())
     }
 }
 
-/// A resolver without a place for one more name.
-#[derive(Debug)]
-struct Crowded;
-
-impl Resolve for Crowded {
-    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(std::future::ready(Err(io::ErrorKind::WouldBlock.into())))
-    }
-}
-
-#[tokio::test]
-async fn a_look_up_that_finds_no_place_is_no_attempt() {
-    let sender = Sender::new(&settings(15, &[]), Arc::new(Crowded), None);
-    assert_eq!(sender.attempt("https://hooks.example.com/", AT).await, None);
+#[tokio::test(start_paused = true)]
+async fn a_look_up_that_finds_no_place_is_no_attempt_and_one_account_does_not_have_all_places() {
+    let silent = Arc::new(Silent::default());
+    let names: Arc<dyn Resolve> = Arc::clone(&silent) as _;
+    let sender = Sender::new(&settings(15, &[]), names, None);
+    let url = "https://hooks.example.com/";
+    let many = |account, count| {
+        join_all(
+            (0..count)
+                .map(|_| sender.attempt(account, url, AT))
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert!(many("di:1", 112).await.iter().all(Option::is_some));
+    assert_eq!(sender.attempt("di:1", url, AT).await, None);
+    assert!(many("di:2", 16).await.iter().all(Option::is_some));
+    let began = Instant::now();
+    assert_eq!(sender.attempt("di:2", url, AT).await, None);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert_eq!(sender.attempt("di:1", url, AT).await, None);
+    silent.0.lock().unwrap().clear();
+    assert!(sender.attempt("di:1", url, AT).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_is_silent_is_given_up_after_five_seconds() {
-    let sender = Sender::new(&settings(15, &[]), Arc::new(Silent), None);
+    let sender = Sender::new(&settings(15, &[]), Arc::new(Silent::default()), None);
     let began = Instant::now();
     let outcome = sender.send("https://hooks.example.com/").await;
     assert_eq!(outcome.verdict, Verdict::Failed);
@@ -187,7 +196,7 @@ async fn a_resolver_that_is_silent_is_given_up_after_five_seconds() {
 async fn a_local_name_of_the_system_is_judged_by_its_addresses() {
     let receiver = Listener::answering(OK).await;
     let url = format!("http://localhost:{}/", receiver.addr.port());
-    let names: Arc<dyn Resolve> = Arc::new(SystemResolver::default());
+    let names: Arc<dyn Resolve> = Arc::new(SystemResolver);
     let open = settings(15, &["127.0.0.0/8", "::1/128"]);
     let sender = Sender::new(&open, Arc::clone(&names), None);
     let outcome = sender.send(&url).await;

@@ -19,9 +19,9 @@ use secrecy::SecretString;
 use tidegate::config::{Network, Webhooks};
 use tidegate::metrics::Metrics;
 use tidegate::queue::Secrets;
-use tidegate::types::JobId;
+use tidegate::types::{AccountId, JobId};
 use tidegate::upstream::tls_config;
-use tidegate::webhook::{Connector, Deliverer, Delivery, Outcome, Resolve};
+use tidegate::webhook::{Connector, Deliverer, Delivery, LookUp, Outcome, Resolve};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -133,7 +133,7 @@ impl Names {
 }
 
 impl Resolve for Names {
-    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn resolve<'a>(&'a self, _: &'a str, _: LookUp) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut answers = self.answers.lock().unwrap();
         let answer = match answers.len() {
@@ -182,16 +182,18 @@ impl Sender {
     }
 
     async fn send_at(&self, url: &str, at: Duration) -> Outcome {
-        self.attempt(url, at).await.expect("an attempt")
+        self.attempt("di:1", url, at).await.expect("an attempt")
     }
 
-    async fn attempt(&self, url: &str, at: Duration) -> Option<Outcome> {
+    async fn attempt(&self, account: &str, url: &str, at: Duration) -> Option<Outcome> {
         let secrets = Secrets {
             first: SecretString::from(FIRST),
             before: Some(SecretString::from(BEFORE)),
         };
         let (id, hook) = (JobId::new([5; 32]), SecretString::from(url));
+        let account = AccountId::parse(account).unwrap();
         let delivery = Delivery {
+            account: &account,
             id: &id,
             at,
             hook: &hook,

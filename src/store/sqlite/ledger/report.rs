@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::damaged;
 use crate::spend::{By, Group, LedgerError, Report, ReportRow};
 use crate::store::sqlite::keys::rounded_down;
+use crate::store::sqlite::open::keep_plans;
 use crate::store::sqlite::writer::{Base, Fault};
 use crate::types::{AccountId, KeyName, ModelName, Money, TokenId};
 
@@ -71,6 +72,7 @@ pub(in crate::store::sqlite) fn open(path: &Path) -> rusqlite::Result<Connection
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(MAX_TIME)?;
     connection.execute_batch(SETTINGS)?;
+    keep_plans(&connection)?;
     Ok(connection)
 }
 

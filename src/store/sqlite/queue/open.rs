@@ -36,6 +36,10 @@ enum Opened {
 
 pub(super) async fn claim(store: &Sqlite, claim: Claim) -> Result<Claims, QueueError> {
     let (phase, now) = (claim.phase, claim.now);
+    if phase == Phase::Run {
+        // What is run has a result; deliveries make room.
+        store.stashes.check_room().await?;
+    }
     let found = store.change(move |base| claim::claim(base, &claim)).await?;
     let mut claims = Claims {
         claimed: Vec::with_capacity(found.leased.len()),

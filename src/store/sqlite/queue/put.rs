@@ -1,19 +1,17 @@
 //! A new job: told from a second try, counted, paid for and written down in one transaction.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::contents::{New, Piece};
 use super::row;
-use crate::queue::{JobId, Lane, NewJob, Once, Part, PutError, PutJob, QueueError, Waiting};
+use crate::queue::{JobId, Lane, NewJob, Once, Part, PutError, PutJob, Waiting};
 use crate::spend::HoldOrder;
 use crate::store::sqlite::Sqlite;
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::ledger;
 use crate::store::sqlite::writer::{Base, Fault};
-use crate::store::{folder, reserve};
 use crate::types::{AccountId, ModelName};
 
 /// How long a second try of a client is told from a second call.
@@ -38,12 +36,12 @@ struct Sealed {
     job: NewJob,
     order: Option<HoldOrder>,
     contents: [New; 3],
-    folder: PathBuf,
 }
 
 pub(super) async fn put(store: &Sqlite, new: PutJob) -> Result<Waiting, PutError> {
     let PutJob { mut job, order } = new;
     let (master, stashes) = (&store.master, &store.stashes);
+    stashes.check_room().await?;
     let hook = std::mem::take(&mut job.hook).into_bytes();
     let head = std::mem::take(&mut job.head);
     let body = std::mem::replace(&mut job.body, crate::queue::Content::Inline(bytes::Bytes::new()));
@@ -52,12 +50,7 @@ pub(super) async fn put(store: &Sqlite, new: PutJob) -> Result<Waiting, PutError
     let body = New::of(stashes, master, &job.id, (Part::Request, body))?;
     let file: Vec<_> = body.file().map(str::to_owned).into_iter().collect();
     let contents = [hook, head, body];
-    let sealed = Sealed {
-        job,
-        order,
-        contents,
-        folder: folder::parent(&store.path).to_owned(),
-    };
+    let sealed = Sealed { job, order, contents };
     let put = store.writer.run(move |base| sealed.put(base)).await;
     match &put {
         // Whether it was written is open: a sweep will tell.
@@ -77,10 +70,6 @@ impl Sealed {
             && let Some(earlier) = earlier(&base.connection, &job.account, once, job.at)?
         {
             return Ok(earlier);
-        }
-        if let Err(error) = reserve::spare(&self.folder, 0) {
-            let why = error.to_string();
-            return Ok(Err(PutError::Queue(QueueError::Unavailable { why })));
         }
         if unfinished(&base.connection, &job.account)? >= job.max_queued {
             let limit = job.max_queued;

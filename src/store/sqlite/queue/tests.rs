@@ -1,12 +1,14 @@
 //! How the tables are searched: by an index, however many jobs there are.
 
-use rusqlite::Connection;
 use rusqlite::types::Null;
+use rusqlite::{Connection, StatementStatus};
 
 use super::{claim, find, forget, reseal};
+use crate::store::sqlite::open::keep_plans;
 
 fn tables() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
+    keep_plans(&connection).unwrap();
     connection.execute_batch(include_str!("../V3__jobs.sql")).unwrap();
     connection
 }
@@ -21,6 +23,17 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
         .mapped(|row| row.get("detail"))
         .collect::<Result<_, _>>()
         .unwrap()
+}
+
+#[test]
+fn a_statement_is_compiled_once_whatever_it_is_asked_for() {
+    let connection = tables();
+    for state in [0, 2, 5] {
+        let mut first = connection.prepare_cached(claim::FIRST_DUE).unwrap();
+        assert!(!first.exists([state]).unwrap());
+    }
+    let first = connection.prepare_cached(claim::FIRST_DUE).unwrap();
+    assert_eq!(first.get_status(StatementStatus::RePrepare), 0);
 }
 
 #[test]
