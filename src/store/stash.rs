@@ -85,8 +85,8 @@ impl Stashes {
 
     /// Checks that the disk has room for one more job.
     pub(super) async fn check_room(&self) -> Result<(), QueueError> {
-        let folder = Arc::clone(&self.folder);
-        blocking(move || reserve::check(folder::parent(&folder), 0)).await
+        let stashes = self.clone();
+        blocking(move || stashes.check(Part::Request, 0)).await
     }
 
     /// Writes a content of at most `limit` bytes into a file that is gone when the answer is dropped.
@@ -100,15 +100,10 @@ impl Stashes {
         let name = fresh_name(job, part).map_err(unavailable)?;
         let mut stash = self.stash(&name);
         let (stashes, job) = (self.clone(), job.clone());
-        let folder = Arc::clone(&self.folder);
-        // Results are written to the last byte: their calls have been made.
-        let check = move |len| match part {
-            Part::Request => reserve::check(folder::parent(&folder), len),
-            Part::Result => Ok(()),
+        let create = move || {
+            stashes.check(part, limit)?;
+            Writer::create(&stashes, job, name)
         };
-        let check = Arc::new(check);
-        let check_all = Arc::clone(&check);
-        let create = move || check_all(limit).and_then(|()| Writer::create(&stashes, job, name));
         let mut writer = blocking(create).await?;
         let mut len: u64 = 0;
         while let Some(frame) = content.frame().await {
@@ -123,13 +118,26 @@ impl Stashes {
             if writer.takes(data.len()) {
                 writer.take(&data);
             } else {
-                let check = Arc::clone(&check);
-                writer = blocking(move || check(length(&data)).and_then(|()| writer.write(&data))).await?;
+                let stashes = self.clone();
+                let write = move || {
+                    // Others may have taken the room meanwhile.
+                    stashes.check(part, length(&data))?;
+                    writer.write(&data)
+                };
+                writer = blocking(write).await?;
             }
         }
         blocking(move || writer.finish()).await?;
         stash.len = len;
         Ok(stash)
+    }
+
+    /// Checks that so many more bytes leave the reserve of the disk. Results may take that too: their calls have been made.
+    fn check(&self, part: Part, len: u64) -> io::Result<()> {
+        match part {
+            Part::Request => reserve::check(folder::parent(&self.folder), len),
+            Part::Result => Ok(()),
+        }
     }
 
     /// A file that is to be, or that falls.
