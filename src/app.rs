@@ -262,7 +262,7 @@ async fn tidied(gate: Arc<Gate>, keys: Arc<Keys>) {
         tokio::time::sleep(TIDY_EVERY).await;
         gate.tidy();
         if let Err(error) = keys.tidy().await {
-            tracing::warn!(%error, "old revocations stay for now");
+            tracing::warn!(%error, "old revocations could not be removed; the next round tries again");
         }
     }
 }
@@ -272,7 +272,7 @@ async fn settled_up(spend: Arc<Spend>) {
     loop {
         tokio::time::sleep(SETTLE_UP_EVERY).await;
         if let Err(error) = spend.tidy().await {
-            tracing::warn!(%error, "old usage stays for now");
+            tracing::warn!(%error, "old usage could not be removed; the next round tries again");
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct AccountEntry {
 pub struct KeyEntry {
     /// Its name.
     pub name: KeyName,
-    /// Whether it proves nothing for now.
+    /// Whether it is disabled: it proves nothing then.
     pub disabled: bool,
     /// How many secrets hold: two while it rotates.
     pub secrets: usize,
@@ -198,7 +198,7 @@ impl Keys {
         Ok(secret)
     }
 
-    /// Lets a key prove nothing for now, with its tokens, or lets it prove something again.
+    /// Disables a key, so that it proves nothing, nor do its tokens; or enables it again.
     ///
     /// # Errors
     /// See [`ChangeError`].

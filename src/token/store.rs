@@ -51,7 +51,7 @@ pub enum Change {
         name: KeyName,
         /// One secret, or two while it rotates; their order is kept.
         secrets: Vec<KeptSecret>,
-        /// Whether it proves nothing for now.
+        /// Whether it is disabled: it proves nothing then.
         disabled: bool,
     },
     /// Removes a key, if it is there.
@@ -152,7 +152,7 @@ pub struct KeptKey {
     pub name: KeyName,
     /// One secret, or two while it rotates.
     pub secrets: Vec<KeptSecret>,
-    /// Whether it proves nothing for now.
+    /// Whether it is disabled: it proves nothing then.
     pub disabled: bool,
 }
 

@@ -150,6 +150,15 @@ fn acknowledged(answer: &Answer) -> String {
     value["request_id"].as_str().unwrap().to_owned()
 }
 
+/// The id of a job that was taken in; none where the disk was in the way.
+fn taken_in(answer: &Answer) -> Option<String> {
+    if answer.status == 200 {
+        return Some(acknowledged(answer));
+    }
+    assert_eq!((answer.status, answer.code()), (503, Some("ledger_unavailable")));
+    None
+}
+
 /// Sends jobs until it is told to stop, every eighth a large one; gives the ids of those that were answered with `queued`.
 async fn send(addr: SocketAddr, token: String, hook: SocketAddr, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut ids = Vec::new();

@@ -14,17 +14,22 @@ use super::{AT, BEFORE, BODY, FIRST, Listener, Sender, header, read_request};
 /// A secret that signs nothing.
 const OTHER: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-#[tokio::test]
-async fn a_delivery_is_a_signed_post_of_the_exact_bytes() {
-    let (seen, mut requests) = mpsc::unbounded_channel();
+/// A receiver that takes everything, and the heads and bodies that it gets.
+async fn recording() -> (Listener, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
+    let (seen, requests) = mpsc::unbounded_channel();
     let receiver = Listener::start(move |mut stream| {
         let seen = seen.clone();
         async move {
             seen.send(read_request(&mut stream).await).unwrap();
             stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").await.unwrap();
         }
-    })
-    .await;
+    });
+    (receiver.await, requests)
+}
+
+#[tokio::test]
+async fn a_delivery_is_a_signed_post_of_the_exact_bytes() {
+    let (receiver, mut requests) = recording().await;
     let sender = Sender::local(15);
     let outcome = sender.send(&receiver.url()).await;
     assert_eq!((outcome.verdict, outcome.status), (Verdict::Delivered, Some(204)));
@@ -59,15 +64,7 @@ async fn a_delivery_is_a_signed_post_of_the_exact_bytes() {
 
 #[tokio::test]
 async fn the_standards_own_verifier_takes_what_is_fresh_and_unchanged() {
-    let (seen, mut requests) = mpsc::unbounded_channel();
-    let receiver = Listener::start(move |mut stream| {
-        let seen = seen.clone();
-        async move {
-            seen.send(read_request(&mut stream).await).unwrap();
-            stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").await.unwrap();
-        }
-    })
-    .await;
+    let (receiver, mut requests) = recording().await;
     let sender = Sender::local(15);
     let [first, before, other] =
         [FIRST, BEFORE, OTHER].map(|secret| standardwebhooks::Webhook::new(secret).unwrap());
