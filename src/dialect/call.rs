@@ -120,13 +120,18 @@ enum Payload {
 }
 
 impl Call {
-    /// Reads the body as far as the route asks for.
+    /// Reads the body as far as the route asks for. Boxed, since a call is handed on many times.
     ///
     /// Dropping the future drops what was read.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn read<B>(route: Route, parts: Parts, body: B, limits: ReadLimits) -> Result<Self, CallError>
+    pub async fn read<B>(
+        route: Route,
+        parts: Parts,
+        body: B,
+        limits: ReadLimits,
+    ) -> Result<Box<Self>, CallError>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
@@ -145,7 +150,7 @@ impl Call {
             ),
             Payload::None | Payload::Opaque(_) => (Named::default(), false, None),
         };
-        Ok(Self {
+        Ok(Box::new(Self {
             route,
             method: parts.method,
             headers: parts.headers,
@@ -153,7 +158,7 @@ impl Call {
             stream,
             webhook,
             payload,
-        })
+        }))
     }
 
     /// The route.
@@ -191,7 +196,7 @@ impl Call {
     ///
     /// # Errors
     /// A spooled form can't be read.
-    pub async fn into_parts(self) -> std::io::Result<(HeaderMap, Body)> {
+    pub async fn into_parts(self: Box<Self>) -> std::io::Result<(HeaderMap, Body)> {
         let body = match self.payload {
             Payload::None => Body::empty(),
             Payload::Json(object) => Body::full(object.into_bytes()),

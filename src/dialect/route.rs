@@ -220,19 +220,19 @@ impl Route {
         self.model.as_ref()
     }
 
-    /// Another model in the place of the one that the path names. A version in the query goes with the model that it
+    /// Puts another model in the place of the one that the path names. A version in the query goes with the model that it
     /// is one of.
-    pub(super) fn with_model(mut self, model: &ModelName) -> Self {
-        if self.model.is_some() {
-            let name = match model.deployment_id() {
-                Some(id) => format!("deploy/{id}"),
-                None => model.to_string(),
-            };
-            self.path = Place::At(format!("/v1/inference/{name}"));
-            self.query = self.query.and_then(|query| without_version(&query));
-            self.model = Some(model.clone());
+    pub(super) fn replace_model(&mut self, model: &ModelName) {
+        if self.model.is_none() {
+            return;
         }
-        self
+        let name = match model.deployment_id() {
+            Some(id) => format!("deploy/{id}"),
+            None => model.to_string(),
+        };
+        self.path = Place::At(format!("/v1/inference/{name}"));
+        self.query = self.query.as_deref().and_then(without_version);
+        self.model = Some(model.clone());
     }
 
     /// The path and query for the upstream, where `openai_prefix` stands for `/v1/openai` and `/v1` alike.

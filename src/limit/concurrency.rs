@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ const MAX_WAITING: usize = 1024;
 
 /// All slots in use, by what they are counted for.
 #[derive(Debug, Default)]
-pub(super) struct Slots(DashMap<Scope, Slot>);
+pub(super) struct Slots(DashMap<Scope, Slot, RandomState>);
 
 #[derive(Debug)]
 struct Slot {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use crate::types::{AccountId, KeyName, ModelName};
 
@@ -151,7 +152,7 @@ impl SpendLabels {
 #[derive(Debug, Default)]
 pub struct KnownModels {
     sources: Mutex<HashMap<Arc<str>, HashSet<Arc<str>>>>,
-    all: ArcSwap<HashMap<Arc<str>, ModelLabel>>,
+    all: ArcSwap<HashMap<Arc<str>, ModelLabel, RandomState>>,
 }
 
 impl KnownModels {

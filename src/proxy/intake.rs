@@ -66,7 +66,7 @@ impl Gate {
     /// can't be kept.
     pub(super) async fn take_in(
         &self,
-        call: Call,
+        mut call: Box<Call>,
         receiver: Receiver,
         caller: &Caller,
         visit: Visit<'_>,
@@ -75,7 +75,7 @@ impl Gate {
             live, peer, record, ..
         } = visit;
         let key = idempotency_key(call.headers())?;
-        let mut call = call.without_webhook();
+        call.take_webhook_out();
         let id = JobId::new(random());
         let upstream = live.upstreams.serving(call.models());
         let route = spend::Route {
@@ -85,7 +85,7 @@ impl Gate {
             label: &record.label(),
             request_id: &id.request_id(),
         };
-        let order = self.spend.foresee(route, &mut call).await?;
+        let order = self.spend.foresee(route, &mut *call).await?;
         let at = self.backlog.wall_time();
         let once = key.map(|key| Once {
             key,
@@ -122,7 +122,7 @@ impl Gate {
         Ok(answer)
     }
 
-    async fn content(&self, id: &JobId, call: Call) -> Result<Content, Rejection> {
+    async fn content(&self, id: &JobId, call: Box<Call>) -> Result<Content, Rejection> {
         let (_, mut body) = call.into_parts().await.map_err(Rejection::internal)?;
         let len = http_body::Body::size_hint(&body).exact().unwrap_or(u64::MAX);
         if usize::try_from(len).is_ok_and(|len| len <= MAX_INLINE) {

@@ -34,7 +34,9 @@ where
 {
     let headers = answer.headers();
     let tap = record.is_inference().then(|| Tap::of(headers)).flatten();
-    record.streams(tap.as_ref().is_some_and(Tap::is_of_events));
+    // Boxed: every layer around it would copy all of it once more.
+    let tap = tap.map(Box::new);
+    record.streams(tap.as_ref().is_some_and(|tap| tap.is_of_events()));
     let strip = Strip::of(asked, headers);
     let reads_on = record.must_be_known();
     let meter = Meter { tap, strip, record };
@@ -167,7 +169,7 @@ where
     }
 
     fn events(&self) -> u64 {
-        self.meter.tap.as_ref().map_or(0, Tap::content_events)
+        self.meter.tap.as_ref().map_or(0, |tap| tap.content_events())
     }
 
     fn expect(self: Pin<&mut Self>, events: u64) {
@@ -218,7 +220,7 @@ pub(super) struct Sight {
 
 /// What watches an answer, and what waits for its end.
 struct Meter {
-    tap: Option<Tap>,
+    tap: Option<Box<Tap>>,
     strip: Option<Strip>,
     record: Record,
 }

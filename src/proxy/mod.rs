@@ -209,29 +209,23 @@ impl Gate {
             catalogue::ask_whole(scope, &mut parts.headers);
         }
         let admitting = async {
-            let call = Call::read(route, parts, body, live.read_limits()).await?;
+            let mut call = Call::read(route, parts, body, live.read_limits()).await?;
             if let Some(model) = call.models().first() {
                 record.model(model);
             }
             admit::models(&caller, &call, &live.aliases)?;
-            let call = call.serve_aliases(&live.aliases);
+            call.serve_aliases(&live.aliases);
             if let Some(receiver) = intake::webhook(&call, live)? {
                 return Ok(Admission::Waits(call, receiver));
             }
             let model = call.models().first();
             let admitted = admit::limits(&self.limits, &caller, model, &record.label()).await?;
-            self.paid(
-                Ready {
-                    call,
-                    admitted,
-                    reservation: None,
-                },
-                &caller,
-                live,
-                record,
-            )
-            .await
-            .map(Admission::Goes)
+            let reservation = self.paid(&mut call, &caller, live, record).await?;
+            Ok::<_, Rejection>(Admission::Goes(Ready {
+                call,
+                admitted,
+                reservation,
+            }))
         };
         let admission = own_time::counted(&self.metrics, Stage::Admit, pin!(admitting)).await?;
         match admission {
@@ -244,19 +238,16 @@ impl Gate {
     /// Sets money aside for a call that was let in; what is no work for a model costs nothing.
     async fn paid(
         &self,
-        mut ready: Ready,
+        call: &mut Call,
         caller: &Caller,
         live: &Live,
         record: &Record,
-    ) -> Result<Ready, Rejection> {
-        let surface = ready.call.route().surface();
-        if !surface.is_inference() {
-            return Ok(ready);
-        }
-        let Some(request_id) = record.id() else {
-            return Ok(ready);
+    ) -> Result<Option<Reservation<Unsent>>, Rejection> {
+        let surface = call.route().surface();
+        let Some(request_id) = record.id().filter(|_| surface.is_inference()) else {
+            return Ok(None);
         };
-        let upstream = live.upstreams.serving(ready.call.models());
+        let upstream = live.upstreams.serving(call.models());
         let route = spend::Route {
             payer: budget::payer(caller),
             surface: surface.as_str(),
@@ -264,8 +255,7 @@ impl Gate {
             label: &record.label(),
             request_id,
         };
-        ready.reservation = Some(budget::reserve(&self.spend, route, &mut ready.call).await?);
-        Ok(ready)
+        budget::reserve(&self.spend, route, call).await.map(Some)
     }
 
     /// Answers what the gate itself knows.
@@ -341,13 +331,13 @@ impl Gate {
 enum Admission {
     Goes(Ready),
     /// Its answer is for a receiver.
-    Waits(Call, Receiver),
+    Waits(Box<Call>, Receiver),
 }
 
 /// A call that may go, and what it holds.
 #[derive(Debug)]
 struct Ready {
-    call: Call,
+    call: Box<Call>,
     admitted: Option<Admitted>,
     reservation: Option<Reservation<Unsent>>,
 }

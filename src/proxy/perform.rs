@@ -170,7 +170,7 @@ impl Gate {
             at: job.at,
             held,
         };
-        let (reservation, end) = self.spend.resume(route, &mut call, waiting).await?;
+        let (reservation, end) = self.spend.resume(route, &mut *call, waiting).await?;
         *closing = Some(end);
         Ok(Ready {
             call,

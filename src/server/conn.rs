@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, Answers, Counted};
+use super::aside::Aside;
 use super::caps::Place;
 use super::drain::{Stage, Watch};
 use super::progress::Progress;
@@ -85,8 +86,9 @@ impl<H: Handler> Serving<H> {
             }
         };
         let ended = tokio::select! {
+            biased;
             ended = serving => ended,
-            () = lookout.gone() => Ok(()),
+            () = Aside::new(lookout.gone()) => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.addr, error = %error, "a connection broke");
@@ -239,10 +241,16 @@ impl<H: Handler> Serving<H> {
         E: Into<BoxError>,
     {
         let mut watch = self.watch.clone();
+        let leaves = Aside::new(async {
+            tokio::select! {
+                () = progress.idled(self.settings.keepalive_timeout) => self.settings.header_timeout,
+                () = watch.reached(leaving) => self.settings.write_timeout,
+            }
+        });
         let farewell = tokio::select! {
+            biased;
             ended = connection.as_mut() => return ended.map_err(Into::into),
-            () = progress.idled(self.settings.keepalive_timeout) => self.settings.header_timeout,
-            () = watch.reached(leaving) => self.settings.write_timeout,
+            farewell = leaves => farewell,
         };
         shut_down(connection.as_mut());
         progress.stir();

@@ -4,6 +4,7 @@
 //! bound for a client's first byte. HTTP itself is hyper's.
 
 mod answer;
+mod aside;
 mod caps;
 mod conn;
 mod cors;

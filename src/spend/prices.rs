@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
 use super::community::{self, TableError};
@@ -14,7 +15,7 @@ use crate::types::ModelName;
 
 /// The prices of some models, by their names without version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PriceTable(HashMap<Arc<str>, Arc<Price>>);
+pub struct PriceTable(HashMap<Arc<str>, Arc<Price>, RandomState>);
 
 impl PriceTable {
     /// Reads what an upstream gives at `GET /models/list`, a JSON array. Entries that are broken or of an unknown type are
@@ -60,7 +61,7 @@ impl PriceTable {
 /// Of a model that comes twice the first counts.
 impl FromIterator<(ModelName, Price)> for PriceTable {
     fn from_iter<I: IntoIterator<Item = (ModelName, Price)>>(prices: I) -> Self {
-        let mut table = HashMap::new();
+        let mut table = HashMap::default();
         for (model, price) in prices {
             table
                 .entry(Arc::from(model.base()))
@@ -81,7 +82,7 @@ pub struct Prices {
 #[derive(Debug, Clone, Default)]
 struct Lists {
     own: Arc<PriceTable>,
-    upstreams: HashMap<Arc<str>, Arc<PriceTable>>,
+    upstreams: HashMap<Arc<str>, Arc<PriceTable>, RandomState>,
 }
 
 impl Default for Prices {
@@ -96,7 +97,7 @@ impl Prices {
         Self {
             lists: ArcSwap::from_pointee(Lists {
                 own: Arc::new(own),
-                upstreams: HashMap::new(),
+                upstreams: HashMap::default(),
             }),
             awaited: watch::Sender::default(),
         }

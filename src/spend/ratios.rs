@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::types::ModelName;
 
@@ -22,7 +23,7 @@ const MAX_MODELS: usize = 10_000;
 
 /// The ratio of each model.
 #[derive(Debug, Default)]
-pub(super) struct Ratios(DashMap<ModelName, AtomicU64>);
+pub(super) struct Ratios(DashMap<ModelName, AtomicU64, RandomState>);
 
 impl Ratios {
     /// A call of `bytes` had `tokens` of input.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use secrecy::ExposeSecret;
 
@@ -34,7 +35,7 @@ pub struct Caller {
 /// Every key that holds, and the tokens that were verified with them.
 #[derive(Debug)]
 pub(super) struct KeyRing {
-    by_digest: HashMap<[u8; 32], Shown>,
+    by_digest: HashMap<[u8; 32], Shown, RandomState>,
     by_name: HashMap<(AccountId, KeyName), Vec<Secret>>,
     lifetimes: Lifetimes,
     /// Checked in place of a key that a token names and nobody has, so that it takes as long.
@@ -72,7 +73,7 @@ impl KeyRing {
     /// A secret that can sign no token opens nothing either: settings and store take none that is so short.
     pub(super) fn new(accounts: &[Account], kept: &Kept, lifetimes: Lifetimes) -> Self {
         let mut ring = Self {
-            by_digest: HashMap::with_capacity(kept.keys.len()),
+            by_digest: HashMap::with_capacity_and_hasher(kept.keys.len(), RandomState::default()),
             by_name: HashMap::with_capacity(kept.keys.len()),
             lifetimes,
             nobody: nobodys_key(),

@@ -30,15 +30,14 @@ impl ModelName {
     /// The text is empty, too long, has other characters, an empty, `.` or `..` part, or a version that is empty
     /// or has a slash.
     pub fn parse(text: &str) -> Result<Self, InvalidModelName> {
-        let characters = text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._/:@+-".contains(&b));
-        let parts = text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let mut versions = text.split(':');
+        let bytes = text.as_bytes();
+        let mut parts = bytes.split(|byte| *byte == b'/');
+        let parts = parts.all(|part| !matches!(part, b"" | b"." | b".."));
+        let mut versions = bytes.split(|byte| *byte == b':');
         let name = versions.next().is_some_and(|name| !name.is_empty());
         // A slash behind the colon could begin another model's name.
-        let versions = versions.all(|version| !version.is_empty() && !version.contains('/'));
-        if text.len() <= MAX_LEN && characters && parts && name && versions {
+        let versions = versions.all(|version| !version.is_empty() && !version.contains(&b'/'));
+        if text.len() <= MAX_LEN && bytes.iter().all(is_of_name) && parts && name && versions {
             Ok(Self(text.into()))
         } else {
             Err(InvalidModelName)
@@ -63,10 +62,10 @@ impl ModelName {
 
     /// The name without its version: what limits, allow-lists and labels use. A `deploy_id:` name is its own.
     pub fn base(&self) -> &str {
-        if self.0.starts_with(DEPLOY_PREFIX) {
-            return &self.0;
+        match self.0.bytes().position(|byte| byte == b':') {
+            Some(colon) if !self.0.starts_with(DEPLOY_PREFIX) => self.0.get(..colon).unwrap_or(&self.0),
+            _ => &self.0,
         }
-        self.0.split_once(':').map_or(&*self.0, |(base, _)| base)
     }
 
     /// The name that is its own [`base`](Self::base).
@@ -111,6 +110,11 @@ impl fmt::Display for ModelName {
     }
 }
 
+/// Whether a model's name may have such a byte.
+fn is_of_name(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'_' | b'/' | b':' | b'@' | b'+' | b'-')
+}
+
 /// A model name, or the beginning of one followed by `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ModelPattern {
@@ -129,11 +133,7 @@ impl ModelPattern {
         match text.strip_suffix('*') {
             None => ModelName::parse(text).map(|name| Self::Exact(name.0)),
             Some(prefix) => {
-                let valid = prefix.len() <= MAX_LEN
-                    && prefix
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"._/:@+-".contains(&b));
-                if valid {
+                if prefix.len() <= MAX_LEN && prefix.as_bytes().iter().all(is_of_name) {
                     Ok(Self::Prefix(prefix.into()))
                 } else {
                     Err(InvalidModelName)

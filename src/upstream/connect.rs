@@ -77,6 +77,7 @@ pub fn tls_config(extra: Option<&[u8]>) -> Result<ClientConfig, ConnectError> {
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
+    base: Uri,
     may_speak_http2: bool,
     timeout: Duration,
     write_timeout: Duration,
@@ -110,6 +111,7 @@ impl Connector {
         };
         Self {
             inner,
+            base: base.clone(),
             may_speak_http2,
             timeout: settings.connect_timeout,
             write_timeout: settings.idle_timeout,
@@ -134,8 +136,9 @@ impl Service<Uri> for Connector {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.timeout, self.inner.call(uri));
+    /// Connects to the upstream's base, whatever a request calls it.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.inner.call(self.base.clone()));
         let write_timeout = self.write_timeout;
         let count = self.count.clone();
         Box::pin(async move {

@@ -138,7 +138,7 @@ async fn take(path: &'static str, body: &[u8], keys: &[&'static str]) -> Option<
     let route = Route::of(&parts.method, &parts.uri).unwrap();
     let surface = route.surface();
     let stream = stream.map_err(|never: Infallible| match never {});
-    let call = Call::read(route, parts, stream, limits).await.ok()?;
+    let mut call = Call::read(route, parts, stream, limits).await.ok()?;
     let object = JsonObject::parse(Bytes::copy_from_slice(body)).unwrap();
     let readings = keys
         .iter()
@@ -147,7 +147,7 @@ async fn take(path: &'static str, body: &[u8], keys: &[&'static str]) -> Option<
     let models = call.models().iter().map(ToString::to_string).collect();
     let stream = call.stream();
     let aliases = ALIASES.map(|(asked, served)| (name(asked), name(served)));
-    let mut call = call.serve_aliases(&HashMap::from(aliases));
+    call.serve_aliases(&HashMap::from(aliases));
     let asked = call.ask_for_usage(false, false) == Asked::Yes;
     let (_, goes) = call.into_parts().await.unwrap();
     Some(Taken {

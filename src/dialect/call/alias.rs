@@ -9,7 +9,7 @@ use crate::types::ModelName;
 impl Call {
     /// Puts the serving model in the place of every model that `aliases` (asked = served) knows by its name without
     /// version: in the path, in the body, in a form. Every other byte stays.
-    pub fn serve_aliases(mut self, aliases: &HashMap<ModelName, ModelName>) -> Self {
+    pub fn serve_aliases(&mut self, aliases: &HashMap<ModelName, ModelName>) {
         let served = |model: &ModelName| aliases.get(model.base()).cloned();
         if !self
             .named
@@ -17,7 +17,7 @@ impl Call {
             .iter()
             .any(|model| aliases.contains_key(model.base()))
         {
-            return self;
+            return;
         }
         match &mut self.payload {
             Payload::Json(object) if self.route.surface() == Surface::TextToSpeech => {
@@ -28,14 +28,13 @@ impl Call {
             Payload::None | Payload::Opaque(_) => {}
         }
         if let Some(model) = self.route.model().and_then(&served) {
-            self.route = self.route.with_model(&model);
+            self.route.replace_model(&model);
         }
         for model in &mut self.named.models {
             if let Some(served) = served(model) {
                 *model = served;
             }
         }
-        self
     }
 }
 

@@ -15,8 +15,8 @@ impl Call {
         self.webhook.as_deref()
     }
 
-    /// Makes a call out of one that carries a webhook: it names none any more, and is answered in one piece.
-    pub fn without_webhook(mut self) -> Self {
+    /// Takes the webhook out: the call is answered like any other then, and in one piece.
+    pub fn take_webhook_out(&mut self) {
         match &mut self.payload {
             Payload::Json(object) => {
                 // On other routes the key has no meaning, and passes.
@@ -38,7 +38,6 @@ impl Call {
         }
         self.webhook = None;
         self.stream = false;
-        self
     }
 
     /// What tells this call, whose answer goes to `webhook`, from every other: a digest of what is asked and of where the

@@ -93,9 +93,8 @@ fn a_native_path_names_its_model_however_its_slash_is_written() {
 #[test]
 fn a_served_model_takes_the_place_of_the_one_asked_for_in_the_path() {
     let served = |path: &str, model: &str| {
-        let route = of("POST", path)
-            .unwrap()
-            .with_model(&ModelName::parse(model).unwrap());
+        let mut route = of("POST", path).unwrap();
+        route.replace_model(&ModelName::parse(model).unwrap());
         (route.upstream_path(None), route.model().unwrap().to_string())
     };
     assert_eq!(

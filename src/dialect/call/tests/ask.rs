@@ -75,9 +75,9 @@ async fn a_body_in_which_usage_need_not_be_asked_for_stays_as_it_is() {
 #[tokio::test]
 async fn an_alias_and_a_wish_for_usage_go_together() {
     let body = r#"{"stream_options":{"include_usage":false},"stream":true,"model":"old"}"#;
-    let call = read("POST", CHAT, JSON, body).await.unwrap();
+    let mut call = read("POST", CHAT, JSON, body).await.unwrap();
     let name = |text: &str| ModelName::parse(text).unwrap();
-    let mut call = call.serve_aliases(&HashMap::from([(name("old"), name("newer"))]));
+    call.serve_aliases(&HashMap::from([(name("old"), name("newer"))]));
     assert_eq!(call.ask_for_usage(true, false), Asked::Yes);
     let want = r#"{"stream_options":{"include_usage":true},"stream":true,"model":"newer"}"#;
     assert_eq!(sent(call).await.1, want);

@@ -5,8 +5,8 @@ use super::*;
 const NATIVE: &str = "/v1/inference/a";
 
 async fn taken_out(path: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let call = read("POST", path, headers, body.to_owned()).await.unwrap();
-    let call = call.without_webhook();
+    let mut call = read("POST", path, headers, body.to_owned()).await.unwrap();
+    call.take_webhook_out();
     assert!(call.webhook().is_none() && !call.stream());
     let (len, body) = sent(call).await;
     assert_eq!(len, Some(body.len() as u64));

@@ -1,0 +1,162 @@
+//! A wait beside a connection's work: looked at when it was woken, not whenever the connection is.
+//!
+//! A connection's task runs for every piece of every answer, and what it waits for beside that (a client that leaves, a
+//! timer, the drain) almost never happens. To ask each time costs more than to pass the piece on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// A future that is polled at first, and then whenever it was woken itself.
+    #[must_use = "nothing is waited for before it is polled"]
+    pub(super) struct Aside<F> {
+        #[pin]
+        wait: F,
+        bell: Arc<Bell>,
+        // The bell, as `wait` knows it.
+        waker: Waker,
+        // The task, as the bell knows it.
+        task: Option<Waker>,
+    }
+}
+
+/// What `wait` rings when it is to be looked at.
+struct Bell {
+    rung: AtomicBool,
+    /// Stays after a ring: the task need not tell anew who it is.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl<F> Aside<F> {
+    /// Waits for `wait`.
+    pub(super) fn new(wait: F) -> Self {
+        let bell = Arc::new(Bell {
+            rung: AtomicBool::new(true),
+            task: Mutex::new(None),
+        });
+        Self {
+            wait,
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            task: None,
+        }
+    }
+}
+
+impl<F: Future> Future for Aside<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let task = cx.waker();
+        if !this.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *this.bell.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+            *this.task = Some(task.clone());
+        }
+        // In this order: a ring that comes while `wait` is looked at is another one.
+        if !this.bell.rung.load(Ordering::Relaxed) || !this.bell.rung.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        this.wait.poll(&mut Context::from_waker(this.waker))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// Counts how often it is polled.
+    struct Polled<F>(F, Arc<AtomicUsize>);
+
+    impl<F: Future + Unpin> Future for Polled<F> {
+        type Output = F::Output;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Pin::new(&mut self.0).poll(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_looked_at_once_and_then_when_it_was_woken() {
+        let (ring, rung) = oneshot::channel();
+        let polls = Arc::new(AtomicUsize::new(0));
+        let mut aside = Box::pin(Aside::new(Polled(rung, Arc::clone(&polls))));
+        for _ in 0..5 {
+            let polled = std::future::poll_fn(|cx| Poll::Ready(aside.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
+        }
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
+        ring.send(7).unwrap();
+        assert_eq!(aside.await, Ok(7));
+        assert_eq!(polls.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_wait_wakes_whichever_task_it_has_come_to() {
+        let (ring, rung) = oneshot::channel();
+        let mut aside = Box::pin(Aside::new(rung));
+        let once = std::future::poll_fn(|cx| Poll::Ready(aside.as_mut().poll(cx).is_ready())).await;
+        assert!(!once);
+        let tasks = TaskTracker::new();
+        let elsewhere = tasks.spawn(aside);
+        tokio::task::yield_now().await;
+        ring.send(()).unwrap();
+        elsewhere.await.unwrap().unwrap();
+    }
+
+    /// Rings from another thread while the task runs for other reasons: none may be lost.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_ring_is_lost_while_the_task_runs() {
+        let tasks = TaskTracker::new();
+        for _ in 0..20_000 {
+            let (first, second) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+            let (first, second) = (Arc::new(first), Arc::new(second));
+            let (one, two) = (Arc::clone(&first), Arc::clone(&second));
+            let mut aside = Box::pin(Aside::new(async move {
+                one.notified().await;
+                two.notified().await;
+            }));
+            let ringing = tasks.spawn(async move {
+                first.notify_one();
+                second.notify_one();
+            });
+            let mut polls = 0;
+            let busily = std::future::poll_fn(|cx| {
+                polls += 1;
+                if polls < 4 {
+                    cx.waker().wake_by_ref();
+                }
+                aside.as_mut().poll(cx)
+            });
+            let waited = tokio::time::timeout(Duration::from_secs(10), busily).await;
+            assert!(waited.is_ok(), "a ring was lost");
+            ringing.await.unwrap();
+        }
+    }
+}
