@@ -70,9 +70,10 @@ async fn pairs(ledger: &Sqlite, number: u32, capped: bool) {
             status: 200,
             outcome: "completed",
             took: Duration::from_millis(100),
+            may_hold: true,
         };
         ledger
-            .close(vec![Settlement::Charge(Box::new(row))])
+            .close(vec![Settlement::Charge(Arc::new(row))])
             .await
             .expect("a charge");
     }

@@ -1,6 +1,7 @@
 //! The book of holds and charges, as seen from outside.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -182,7 +183,7 @@ pub enum Settlement {
     /// It never went upstream: what is held for it goes back, and nothing is written.
     Release(CallId),
     /// It went upstream.
-    Charge(Box<UsageRow>),
+    Charge(Arc<UsageRow>),
 }
 
 /// What one call has used and cost. A call with a hold is charged to the purses of the hold; and in any case to its
@@ -204,6 +205,8 @@ pub struct UsageRow {
     pub outcome: &'static str,
     /// From the request's head to the end of the answer.
     pub took: Duration,
+    /// Whether a hold of it may be there: where none was ever asked for, none is looked for.
+    pub may_hold: bool,
 }
 
 /// How it is known what a call has cost.

@@ -213,6 +213,7 @@ impl Spend {
         let mut open = self.weigh(route, call, entry, capped).await;
         open.slot = slot;
         if !capped {
+            open.may_hold = false;
             return Ok(Reservation::new(open));
         }
         let ceiling = open.set_ceiling(&rules, call.output_can_be_clamped())?;
@@ -255,6 +256,7 @@ impl Spend {
             weighed,
             ceiling: None,
             asked: false,
+            may_hold: true,
             money: None,
             left: None,
             clamped: None,

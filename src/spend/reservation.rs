@@ -66,6 +66,8 @@ pub(super) struct Open {
     pub(super) ceiling: Option<Money>,
     /// Whether a hold was asked for; whether it was made may never be known.
     pub(super) asked: bool,
+    /// Whether the ledger may hold something for it, whoever asked for that.
+    pub(super) may_hold: bool,
     pub(super) money: Option<MoneyHeld>,
     /// What the purse of the token has left, if it has one.
     pub(super) left: Option<Money>,
@@ -167,16 +169,20 @@ impl<S: Stage> Drop for Reservation<S> {
 }
 
 impl Open {
-    fn release(mut self: Box<Self>) {
+    fn release(self: Box<Self>) {
         if !self.asked {
             return;
         }
         let settlement = Settlement::Release(self.entry.call);
-        let slot = self.slot.take();
-        send(slot, self.ended(settlement));
+        let ended = Ended {
+            settlement,
+            labels: self.labels,
+            money: self.money,
+        };
+        send(self.slot, ended);
     }
 
-    fn settle(mut self: Box<Self>, seen: &Seen<'_>) -> Charge {
+    fn settle(self: Box<Self>, seen: &Seen<'_>) -> Charge {
         let offer = self.served(seen.model.as_ref());
         let model = offer.map(|offer| offer.model.clone());
         // A call without a limit does not wait for the first price list: it may have come by now.
@@ -213,18 +219,30 @@ impl Open {
         {
             self.spend.ratios.learn(model, self.demand.bytes, usage.input);
         }
-        self.entry.model = model;
+        let Self {
+            entry,
+            labels,
+            money,
+            slot,
+            may_hold,
+            ..
+        } = *self;
         let row = UsageRow {
-            entry: self.entry.clone(),
+            entry: Entry { model, ..entry },
             usage: charge.usage,
             cost: charge.cost,
             metered: charge.metered,
             status: seen.status,
             outcome: seen.outcome,
             took: seen.took,
+            may_hold,
         };
-        let slot = self.slot.take();
-        send(slot, self.ended(Settlement::Charge(Box::new(row))));
+        let ended = Ended {
+            settlement: Settlement::Charge(Arc::new(row)),
+            labels,
+            money,
+        };
+        send(slot, ended);
         charge
     }
 
@@ -239,14 +257,6 @@ impl Open {
             price.map(|price| price.ceiling(&self.demand, self.spend.max_output()))
         };
         named.or_else(|| self.offers.iter().max_by_key(ceiling))
-    }
-
-    fn ended(self: Box<Self>, settlement: Settlement) -> Ended {
-        Ended {
-            settlement,
-            labels: self.labels,
-            money: self.money,
-        }
     }
 }
 

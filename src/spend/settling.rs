@@ -101,16 +101,21 @@ impl Settling {
         if taken == 0 || batch.iter().any(Ended::is_urgent) {
             return taken;
         }
-        let until = Instant::now() + LINGER;
-        while batch.len() < MAX_BATCH && !batch.iter().any(Ended::is_urgent) {
+        let until = tokio::time::sleep(LINGER);
+        let stopped = stop.cancelled();
+        tokio::pin!(until, stopped);
+        while batch.len() < MAX_BATCH {
+            let (seen, room) = (batch.len(), MAX_BATCH.saturating_sub(batch.len()));
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
-                more = self.ended.recv() => match more {
-                    Some(ended) => batch.push(ended),
-                    None => break,
+                () = &mut stopped => break,
+                more = self.ended.recv_many(batch, room) => if more == 0 {
+                    break;
                 },
-                () = tokio::time::sleep_until(until) => break,
+                () = &mut until => break,
+            }
+            if batch.iter().skip(seen).any(Ended::is_urgent) {
+                break;
             }
         }
         batch.len()
@@ -212,9 +217,10 @@ mod tests {
             status: 200,
             outcome: "completed",
             took: Duration::ZERO,
+            may_hold: false,
         };
         Ended {
-            settlement: Settlement::Charge(Box::new(row)),
+            settlement: Settlement::Charge(Arc::new(row)),
             labels: SpendLabels::new(account, key, ModelLabel::other()),
             money: None,
         }

@@ -199,8 +199,9 @@ async fn spend(ledger: &Sqlite, owner: CallId) {
             status: 200,
             outcome: "completed",
             took: Duration::ZERO,
+            may_hold: true,
         };
-        Ledger::close(ledger, vec![Settlement::Charge(Box::new(row))])
+        Ledger::close(ledger, vec![Settlement::Charge(Arc::new(row))])
             .await
             .unwrap();
         say("closed");

@@ -4,6 +4,7 @@ mod book;
 mod close;
 mod hold;
 mod report;
+mod usage;
 
 use std::time::Duration;
 

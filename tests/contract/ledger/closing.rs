@@ -165,3 +165,78 @@ async fn what_others_hold_and_what_is_held_too_long_is_charged() {
     assert_eq!(close(&ledger, late).await, closed(None, 0, 0));
     assert_eq!(balance(&ledger, of_token("a")).await, (30, 10));
 }
+
+#[tokio::test]
+async fn calls_whose_names_end_alike_are_charged_each_and_once() {
+    let home = Home::new();
+    let ledger = home.open();
+    let alike: Vec<_> = (1..=3)
+        .map(|first| {
+            let mut bytes = [9; 16];
+            bytes[0] = first;
+            CallId::from_bytes(bytes)
+        })
+        .collect();
+    for charged in [20, 0] {
+        let charges = alike.iter().map(|call| charge(entry(*call, Some("a")), 20));
+        let done = close_all(&ledger, charges.collect()).await;
+        assert_eq!(done, [closed(None, charged, 0); 3]);
+    }
+    // Of one that is left open the row is found as well.
+    for (last, recovered) in [(3, 0), (4, 1)] {
+        let mut bytes = [9; 16];
+        bytes[0] = last;
+        hold(&ledger, CallId::from_bytes(bytes), (of_token("a"), 100), 20)
+            .await
+            .unwrap();
+        let left = ledger.recover(call(), Duration::ZERO).await.unwrap();
+        assert_eq!(left.len(), recovered);
+    }
+    assert_eq!(balance(&ledger, of_token("a")).await, (80, 0));
+}
+
+#[tokio::test]
+async fn a_hold_that_nobody_looks_for_is_given_back_with_the_holds_that_are_left() {
+    let home = Home::new();
+    let ledger = home.open();
+    let call = call();
+    hold(&ledger, call, (of_token("a"), 100), 30).await.unwrap();
+    let Settlement::Charge(mut row) = charge(entry(call, Some("a")), 20) else {
+        unreachable!()
+    };
+    Arc::make_mut(&mut row).may_hold = false;
+    for charged in [20, 0] {
+        let done = close(&ledger, Settlement::Charge(Arc::clone(&row))).await;
+        assert_eq!(done, closed(None, charged, 0));
+        assert_eq!(balance(&ledger, of_token("a")).await, (20, 30));
+    }
+    assert_eq!(ledger.recover(owner(), NOW + DAY).await.unwrap(), []);
+    assert_eq!(balance(&ledger, of_token("a")).await, (20, 0));
+}
+
+#[tokio::test]
+async fn every_cap_of_the_account_and_the_key_counts_from_the_call_after_it_was_met() {
+    let home = Home::new();
+    let ledger = home.open();
+    let caps = [
+        everybody(Span::Total),
+        everybody(Span::Day(NOW - DAY / 2)),
+        purse(Share::Key(key("auto"), Span::Total)),
+        purse(Share::Key(key("auto"), Span::Day(NOW - DAY / 2))),
+    ];
+    let mut spent = 0;
+    for met in 0..=caps.len() {
+        for _ in 0..2 {
+            close(&ledger, charge(entry(call(), None), 10)).await;
+            spent += 10;
+            for cap in &caps {
+                assert_eq!(balance(&ledger, cap.clone()).await, (spent, 0));
+            }
+        }
+        if let Some(cap) = caps.get(met) {
+            let held = call();
+            hold(&ledger, held, (cap.clone(), 1000), 1).await.unwrap();
+            close(&ledger, Settlement::Release(held)).await;
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod lasting;
 mod model;
 mod reports;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::spend::{
@@ -88,7 +89,7 @@ async fn hold(ledger: &Sqlite, call: CallId, of: (Purse, i64), amount: i64) -> R
 }
 
 fn charge(entry: Entry, cost: i64) -> Settlement {
-    Settlement::Charge(Box::new(UsageRow {
+    Settlement::Charge(Arc::new(UsageRow {
         entry,
         usage: Usage {
             input: 10,
@@ -101,6 +102,7 @@ fn charge(entry: Entry, cost: i64) -> Settlement {
         status: 200,
         outcome: "completed",
         took: Duration::from_millis(1500),
+        may_hold: true,
     }))
 }
 

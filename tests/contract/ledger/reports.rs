@@ -170,7 +170,7 @@ async fn many_rows_and_purses_are_opened_held_from_and_summed_up() {
             let Settlement::Charge(mut row) = row(number, 1000) else {
                 unreachable!()
             };
-            row.entry.token = Some(token(&format!("token-{}", number % 100_000)));
+            Arc::make_mut(&mut row).entry.token = Some(token(&format!("token-{}", number % 100_000)));
             Settlement::Charge(row)
         });
         close_all(&ledger, some.collect()).await;

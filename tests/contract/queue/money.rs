@@ -49,7 +49,7 @@ fn paid(job: NewJob, amount: i64, limit: i64) -> PutJob {
 }
 
 fn charge(entry: Entry, cost: i64) -> Settlement {
-    Settlement::Charge(Box::new(UsageRow {
+    Settlement::Charge(Arc::new(UsageRow {
         entry,
         usage: Usage::default(),
         cost: nanos(cost),
@@ -57,6 +57,7 @@ fn charge(entry: Entry, cost: i64) -> Settlement {
         status: 200,
         outcome: "completed",
         took: SECOND,
+        may_hold: true,
     }))
 }
 

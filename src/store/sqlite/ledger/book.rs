@@ -12,7 +12,7 @@ use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::writer::Fault;
 use crate::types::{AccountId, KeyName, Money, TokenId};
 
-/// How many purses are remembered between transactions, some 250 bytes each.
+/// How many purses, and how many days of keys, are remembered between transactions, some 250 bytes each.
 const MAX_REMEMBERED: usize = 65_536;
 
 const DAY: i64 = 86_400_000;
@@ -76,12 +76,26 @@ pub(in crate::store::sqlite) struct Book {
     sums: HashMap<i64, Sums, RandomState>,
     /// Whose sums the table does not have yet.
     changed: Vec<i64>,
-    /// What `daily` does not have yet: by account, day and key.
-    days: HashMap<(AccountId, i64, KeyName), Money, RandomState>,
+    days: HashMap<Day, Spending, RandomState>,
+    /// What of `days` the table `daily` does not have yet.
+    days_changed: Vec<Day>,
+    /// How often a purse of a key or an account was made.
+    made: u64,
     /// How often anything was changed here.
     changes: u64,
     /// How many rows of the file were changed to write it down.
     written: u64,
+}
+
+/// An account, the beginning of a day, and a key: all of its calls pay from the same purses, besides their tokens'.
+type Day = (AccountId, i64, KeyName);
+
+#[derive(Debug, Default)]
+struct Spending {
+    /// What the table does not have yet.
+    unwritten: Money,
+    /// The ids of the purses, and how many had been made when they were looked up.
+    purses: Option<(u64, Vec<i64>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +162,13 @@ impl Name {
             Whose::Key(key) => with([&account, &1, &key.as_str(), span, begins]),
             Whose::Everybody => with([&account, &2, &"", span, begins]),
         }
+    }
+}
+
+impl Spending {
+    /// Whether its purses are those that there are, so many having been made.
+    fn has_purses(&self, made: u64) -> bool {
+        self.purses.as_ref().is_some_and(|(then, _)| *then == made)
     }
 }
 
@@ -226,6 +247,9 @@ impl Book {
         })?;
         self.remember(id, spent, held)?;
         self.ids.insert(name.clone(), Some(id));
+        if !matches!(name.whose, Whose::Token(_)) {
+            self.made = self.made.wrapping_add(1);
+        }
         Ok(id)
     }
 
@@ -261,22 +285,47 @@ impl Book {
                 }
             }
         }
-        for name in Name::of_all(expense) {
-            charged.extend(self.find(connection, &name)?);
-        }
+        self.spend_of_day(connection, expense, &mut charged)?;
         for id in &charged {
             self.change(*id, |balance| balance.spent = balance.spent.saturating_add(cost));
         }
-        let day = (expense.account.clone(), day_of(expense.at), expense.key.clone());
-        let of_day = self.days.entry(day).or_default();
-        *of_day = of_day.saturating_add(cost);
         Ok(charged)
+    }
+
+    /// Notes an expense for `daily`, and puts the purses of its account and key into `purses`.
+    fn spend_of_day(
+        &mut self,
+        connection: &Connection,
+        expense: &Expense<'_>,
+        purses: &mut Vec<i64>,
+    ) -> Result<(), Fault> {
+        let day = (expense.account.clone(), day_of(expense.at), expense.key.clone());
+        if !self
+            .days
+            .get(&day)
+            .is_some_and(|known| known.has_purses(self.made))
+        {
+            let mut found = Vec::new();
+            for name in Name::of_all(expense) {
+                found.extend(self.find(connection, &name)?);
+            }
+            self.days.entry(day.clone()).or_default().purses = Some((self.made, found));
+        }
+        let Some(known) = self.days.get_mut(&day) else {
+            return Ok(());
+        };
+        purses.extend(known.purses.iter().flat_map(|(_, ids)| ids));
+        if known.unwritten == Money::ZERO {
+            self.days_changed.push(day);
+        }
+        known.unwritten = known.unwritten.saturating_add(expense.cost);
+        Ok(())
     }
 
     /// Writes down what was changed.
     pub(in crate::store::sqlite) fn write(&mut self, connection: &Connection) -> Result<(), Fault> {
         // Should writing fail half-way, the transaction has changed and can't be kept.
-        if !self.changed.is_empty() || !self.days.is_empty() {
+        if !self.changed.is_empty() || !self.days_changed.is_empty() {
             self.changes = self.changes.wrapping_add(1);
         }
         self.write_days(connection)?;
@@ -298,11 +347,16 @@ impl Book {
     }
 
     fn write_days(&mut self, connection: &Connection) -> Result<(), Fault> {
-        if self.days.is_empty() {
+        if self.days_changed.is_empty() {
             return Ok(());
         }
         let mut write = connection.prepare_cached(WRITE_DAY)?;
-        for ((account, day, key), cost) in self.days.drain() {
+        for name in std::mem::take(&mut self.days_changed) {
+            let Some(known) = self.days.get_mut(&name) else {
+                continue;
+            };
+            let cost = std::mem::take(&mut known.unwritten);
+            let (account, day, key) = name;
             write.execute(params![account.as_str(), day, key.as_str(), cost.as_nanos()])?;
             self.written = self.written.wrapping_add(1);
         }
@@ -315,11 +369,12 @@ impl Book {
         self.sums.clear();
         self.changed.clear();
         self.days.clear();
+        self.days_changed.clear();
     }
 
     /// Forgets what is too much to remember, when all is written down.
     pub(in crate::store::sqlite) fn trim(&mut self) {
-        if self.ids.len().max(self.sums.len()) > MAX_REMEMBERED {
+        if self.ids.len().max(self.sums.len()).max(self.days.len()) > MAX_REMEMBERED {
             self.clear();
         }
     }

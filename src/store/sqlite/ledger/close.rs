@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
-use super::book::Expense;
+use super::book::{Book, Expense};
+use super::usage::{UsageRows, put_once};
 use super::{damaged, money};
 use crate::spend::{Closed, Recovered, Settlement, UsageRow, WAITING};
 use crate::store::sqlite::keys::rounded_down;
@@ -15,15 +16,10 @@ const HELD: &str = "SELECT amount, purses FROM holds WHERE call = ?1";
 
 const DROP_HOLD: &str = "DELETE FROM holds WHERE call = ?1";
 
-const PUT_USAGE: &str = "
-    INSERT OR IGNORE INTO usage (at, call, account, key, token, model, cost, input, output, cached, cache_write,
-        reasoning, duration, reported, metered, status, outcome, took, route, request_id)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
-
 const PUT_KILLED: &str = "
-    INSERT OR IGNORE INTO usage (at, call, account, key, token, model, cost, input, output, cached, cache_write,
+    INSERT OR IGNORE INTO usage (id, at, call, account, key, token, model, cost, input, output, cached, cache_write,
         reasoning, duration, reported, metered, status, outcome, took, route, request_id)
-    SELECT at, call, account, key, token, model, amount, 0, 0, 0, 0, 0, NULL, NULL, 'killed', 0, 'killed', 0, route,
+    SELECT ?2, at, call, account, key, token, model, amount, 0, 0, 0, 0, 0, NULL, NULL, 'killed', 0, 'killed', 0, route,
         request_id
     FROM holds WHERE call = ?1";
 
@@ -45,18 +41,34 @@ pub(in crate::store::sqlite) fn close(
     base: &mut Base,
     settlements: &[Settlement],
 ) -> Result<Vec<Closed>, Fault> {
+    let Base { connection, book } = base;
+    let mut holds = Holds::new(connection)?;
+    let mut rows = UsageRows::new(connection)?;
     settlements
         .iter()
         .map(|settlement| match settlement {
-            Settlement::Release(call) => release(base, *call),
-            Settlement::Charge(row) => charge(base, row),
+            Settlement::Release(call) => release(connection, book, &mut holds, *call),
+            Settlement::Charge(row) => {
+                let ended = if row.may_hold {
+                    holds.take(row.entry.call)?
+                } else {
+                    None
+                };
+                let is_new = rows.put(row)?;
+                charge(connection, book, row, is_new, ended)
+            }
         })
         .collect()
 }
 
-fn release(base: &mut Base, call: CallId) -> Result<Closed, Fault> {
-    let ended = drop_hold(&base.connection, call)?;
-    give_back(base, ended.as_ref(), Money::ZERO, &[])?;
+fn release(
+    connection: &Connection,
+    book: &mut Book,
+    holds: &mut Holds<'_>,
+    call: CallId,
+) -> Result<Closed, Fault> {
+    let ended = holds.take(call)?;
+    give_back(connection, book, ended.as_ref(), Money::ZERO, &[])?;
     Ok(Closed {
         held: ended.map(|ended| ended.amount),
         charged: Money::ZERO,
@@ -64,10 +76,14 @@ fn release(base: &mut Base, call: CallId) -> Result<Closed, Fault> {
     })
 }
 
-fn charge(base: &mut Base, row: &UsageRow) -> Result<Closed, Fault> {
+fn charge(
+    connection: &Connection,
+    book: &mut Book,
+    row: &UsageRow,
+    is_new: bool,
+    ended: Option<Ended>,
+) -> Result<Closed, Fault> {
     let entry = &row.entry;
-    let ended = drop_hold(&base.connection, entry.call)?;
-    let is_new = put_usage(&base.connection, row)?;
     let expense = Expense {
         at: rounded_down(entry.at),
         account: &entry.account,
@@ -75,7 +91,7 @@ fn charge(base: &mut Base, row: &UsageRow) -> Result<Closed, Fault> {
         token: entry.token.as_ref(),
         cost: if is_new { row.cost } else { Money::ZERO },
     };
-    let overspent = spend(base, &expense, ended.as_ref())?;
+    let overspent = spend(connection, book, &expense, ended.as_ref())?;
     Ok(Closed {
         held: ended.map(|ended| ended.amount),
         charged: expense.cost,
@@ -118,9 +134,12 @@ pub(in crate::store::sqlite) fn charge_held(
 
 fn charge_left(base: &mut Base, left: LeftOpen) -> Result<Option<Recovered>, Fault> {
     let mut put = base.connection.prepare_cached(PUT_KILLED)?;
-    let is_new = put.execute([left.call.as_bytes()])? == 1;
+    let is_new = put_once(&base.connection, (left.at, left.call), |id| {
+        put.execute(params![left.call.as_bytes(), id])
+    })?;
     drop(put);
-    let ended = drop_hold(&base.connection, left.call)?;
+    let Base { connection, book } = base;
+    let ended = Holds::new(connection)?.take(left.call)?;
     let recovered = left.recovered;
     let expense = Expense {
         at: left.at,
@@ -129,7 +148,7 @@ fn charge_left(base: &mut Base, left: LeftOpen) -> Result<Option<Recovered>, Fau
         token: left.token.as_ref(),
         cost: if is_new { recovered.amount } else { Money::ZERO },
     };
-    spend(base, &expense, ended.as_ref())?;
+    spend(connection, book, &expense, ended.as_ref())?;
     Ok(is_new.then_some(recovered))
 }
 
@@ -170,20 +189,35 @@ impl LeftOpen {
     }
 }
 
-fn drop_hold(connection: &Connection, call: CallId) -> Result<Option<Ended>, Fault> {
-    let mut held = connection.prepare_cached(HELD)?;
-    let mut rows = held.query([call.as_bytes()])?;
-    // Most calls hold nothing: to delete that takes longer than to look.
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let ended = Ended {
-        amount: money(row.get(0)?)?,
-        purses: purses_of(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?,
-    };
-    drop(rows);
-    connection.prepare_cached(DROP_HOLD)?.execute([call.as_bytes()])?;
-    Ok(Some(ended))
+/// The statements that end holds.
+struct Holds<'a> {
+    find: CachedStatement<'a>,
+    delete: CachedStatement<'a>,
+}
+
+impl<'a> Holds<'a> {
+    fn new(connection: &'a Connection) -> Result<Self, Fault> {
+        Ok(Self {
+            find: connection.prepare_cached(HELD)?,
+            delete: connection.prepare_cached(DROP_HOLD)?,
+        })
+    }
+
+    /// Deletes the hold of a call, if there is one.
+    fn take(&mut self, call: CallId) -> Result<Option<Ended>, Fault> {
+        let mut rows = self.find.query([call.as_bytes()])?;
+        // To delete what is not there takes longer than to look.
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let ended = Ended {
+            amount: money(row.get(0)?)?,
+            purses: purses_of(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?,
+        };
+        drop(rows);
+        self.delete.execute([call.as_bytes()])?;
+        Ok(Some(ended))
+    }
 }
 
 pub(super) fn purses_of(blob: &[u8]) -> Result<Vec<(i64, Money)>, Fault> {
@@ -199,57 +233,34 @@ pub(super) fn purses_of(blob: &[u8]) -> Result<Vec<(i64, Money)>, Fault> {
         .collect()
 }
 
-/// Returns whether the row was not there before.
-fn put_usage(connection: &Connection, row: &UsageRow) -> Result<bool, Fault> {
-    let (entry, usage) = (&row.entry, &row.usage);
-    let params: [&dyn ToSql; 20] = [
-        &rounded_down(entry.at),
-        entry.call.as_bytes(),
-        &entry.account.as_str(),
-        &entry.key.as_str(),
-        &entry.token.as_ref().map(ToString::to_string),
-        &entry.model.as_ref().map(ModelName::as_str),
-        &row.cost.as_nanos(),
-        &count(usage.input),
-        &count(usage.output),
-        &count(usage.cached),
-        &count(usage.cache_write),
-        &count(usage.reasoning),
-        &usage.duration.map(rounded_down),
-        &usage.cost.map(Money::as_nanos),
-        &row.metered.as_str(),
-        &row.status,
-        &row.outcome,
-        &rounded_down(row.took),
-        &entry.route,
-        &entry.request_id.as_str(),
-    ];
-    Ok(connection.prepare_cached(PUT_USAGE)?.execute(&params[..])? == 1)
-}
-
-/// What a column holds at most.
-fn count(tokens: u64) -> i64 {
-    tokens.try_into().unwrap_or(i64::MAX)
-}
-
 /// Charges every purse that counts the expense and gives back what was held for it. Returns the largest growth of what
 /// the hold's purses are beyond their limits.
-fn spend(base: &mut Base, expense: &Expense<'_>, ended: Option<&Ended>) -> Result<Money, Fault> {
+fn spend(
+    connection: &Connection,
+    book: &mut Book,
+    expense: &Expense<'_>,
+    ended: Option<&Ended>,
+) -> Result<Money, Fault> {
     let charged = if expense.cost > Money::ZERO {
-        base.book.spend(&base.connection, expense)?
+        book.spend(connection, expense)?
     } else {
         Vec::new()
     };
-    give_back(base, ended, expense.cost, &charged)
+    give_back(connection, book, ended, expense.cost, &charged)
 }
 
 /// Takes a hold out of its purses, and charges `cost` to those that are not `charged` yet.
-fn give_back(base: &mut Base, ended: Option<&Ended>, cost: Money, charged: &[i64]) -> Result<Money, Fault> {
+fn give_back(
+    connection: &Connection,
+    book: &mut Book,
+    ended: Option<&Ended>,
+    cost: Money,
+    charged: &[i64],
+) -> Result<Money, Fault> {
     let mut overspent = Money::ZERO;
     let Some(ended) = ended else {
         return Ok(overspent);
     };
-    let Base { connection, book } = base;
     for (id, limit) in &ended.purses {
         // A purse that is gone was of a time long over.
         if book.balance(connection, *id)?.is_none() {
