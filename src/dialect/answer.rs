@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::json::{Pairs, span};
+use super::json::{Members, span};
 
 const REQUEST_ID: &str = "request_id";
 
@@ -10,23 +10,23 @@ const REQUEST_ID: &str = "request_id";
 /// byte stays. `None` if the body is no object.
 pub fn named(body: &[u8], id: &str) -> Option<Bytes> {
     let text = std::str::from_utf8(body).ok()?;
-    let pairs = Pairs::read(text)?;
+    let members = Members::all(text)?;
     let id = serde_json::Value::from(id).to_string();
     // Of several, parsers take the first or the last.
-    let mut stands = pairs.0.iter().filter(|(key, _)| key == REQUEST_ID).peekable();
+    let mut stands = members.iter().filter(|(key, _)| key == REQUEST_ID).peekable();
     let mut named = String::with_capacity(text.len().saturating_add(64));
     let mut done = 0;
     if stands.peek().is_none() {
         let inside = text.find('{')?.checked_add(1)?;
         named.push_str(text.get(..inside)?);
         named.push_str(&format!("\"{REQUEST_ID}\":{id}"));
-        if !pairs.0.is_empty() {
+        if !members.is_empty() {
             named.push(',');
         }
         done = inside;
     }
     for (_, value) in stands {
-        let place = span(text, value.get());
+        let place = span(text, value);
         named.push_str(text.get(done..place.start)?);
         named.push_str(&id);
         done = place.end;

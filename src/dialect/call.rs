@@ -262,6 +262,9 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
             Ok(None)
         };
     };
+    if value == "application/json" && kind != PayloadKind::Form {
+        return Ok(None);
+    }
     let value = value.to_str().map_err(|_| wrong())?;
     let parsed = Parameters::parse(value).ok_or_else(wrong)?;
     if !is_utf8(parsed.get("charset")) {

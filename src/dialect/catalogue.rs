@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::json::{Pairs, span};
+use super::json::{self, Members, span};
 use crate::types::ModelName;
 
 /// The members that name an entry's model, in the order in which they are looked for.
@@ -11,11 +11,11 @@ const NAMES: [&str; 3] = ["id", "model_name", "name"];
 /// The catalogue `text` with the models that are `allowed`; `None` if it is no catalogue. Every byte of what stays is as
 /// it was. An entry without a name that a model can have goes.
 pub fn listed(text: &str, allowed: impl Fn(&ModelName) -> bool) -> Option<String> {
-    let list = match Pairs::read(text) {
+    let list = match Members::all(text) {
         Some(object) => {
-            let mut lists = object.0.into_iter().filter(|(key, _)| key == "data");
+            let mut lists = object.into_iter().filter(|(key, _)| key == "data");
             match (lists.next(), lists.next()) {
-                (Some((_, list)), None) => list.get(),
+                (Some((_, list)), None) => list,
                 _ => return None,
             }
         }
@@ -34,7 +34,7 @@ pub fn listed(text: &str, allowed: impl Fn(&ModelName) -> bool) -> Option<String
 
 /// The model of an entry; none if it has no name, or two that differ.
 fn name(entry: &str) -> Option<ModelName> {
-    let members = Pairs::read(entry)?.0;
+    let members = Members::all(entry)?;
     let key = NAMES
         .into_iter()
         .find(|name| members.iter().any(|(key, _)| key == name))?;
@@ -43,7 +43,7 @@ fn name(entry: &str) -> Option<ModelName> {
         .filter(|(known, _)| known == key)
         .map(|(_, value)| *value);
     match (values.next(), values.next()) {
-        (Some(value), None) => ModelName::parse(&serde_json::from_str::<String>(value.get()).ok()?).ok(),
+        (Some(value), None) => ModelName::parse(&json::text(value)?).ok(),
         _ => None,
     }
 }

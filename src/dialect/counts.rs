@@ -1,13 +1,9 @@
 //! Counts of one report, each there or not, and how they are read out of an object of which nothing is sure.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use super::json::Text;
+use super::json::{self, Lengths, Member, Members};
 use crate::types::{Money, MoneyError, Usage};
 
 /// The largest count that is believed, 2^53.
@@ -114,45 +110,36 @@ impl Counts {
 }
 
 /// The members of an object, none of which has to be of any type. Of a key that stands twice the last counts.
-pub(super) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor).map(Self)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Vec::with_capacity(USUAL_FIELDS);
-        while let Some((Text(key), value)) = map.next_entry()? {
-            fields.push((key, value));
-        }
-        Ok(fields)
-    }
+pub(super) struct Fields<'a> {
+    members: Vec<Member<'a>>,
+    lengths: Lengths,
 }
 
 impl Fields<'_> {
     /// Reads an object out of its text; `None` if it is no object. `NaN` and infinities, which JSON does not have but
     /// some upstreams write, are numbers that can't be read, and spoil no other.
     pub(super) fn read<T>(text: &str, of: impl FnOnce(&Fields<'_>) -> T) -> Option<T> {
-        if let Ok(fields) = serde_json::from_str(text) {
-            return Some(of(&fields));
+        match Fields::of(text) {
+            Some(fields) => Some(of(&fields)),
+            None => Fields::of(&mended(text)).map(|fields| of(&fields)),
         }
-        let mended = mended(text);
-        let fields = serde_json::from_str(&mended).ok()?;
-        Some(of(&fields))
+    }
+
+    fn of(text: &str) -> Option<Fields<'_>> {
+        let mut fields = Fields {
+            members: Vec::with_capacity(USUAL_FIELDS),
+            lengths: Lengths::default(),
+        };
+        for member in Members::of(text) {
+            let (key, value) = member.ok()?;
+            fields.lengths.add(&key);
+            fields.members.push((key, value));
+        }
+        Some(fields)
     }
 
     /// A number of tokens.
+    #[inline]
     pub(super) fn count(&self, key: &str) -> Option<u64> {
         count(self.text(key)?)
     }
@@ -163,6 +150,7 @@ impl Fields<'_> {
     }
 
     /// What is read out of the object under this key.
+    #[inline]
     pub(super) fn object<T>(&self, key: &str, of: impl FnOnce(&Fields<'_>) -> T) -> Option<T> {
         Fields::read(self.text(key)?, of)
     }
@@ -198,20 +186,28 @@ impl Fields<'_> {
         Fields::read(object, |fields| fields.text(key).map(str::to_owned)).flatten()
     }
 
+    #[inline]
     fn text(&self, key: &str) -> Option<&str> {
-        let field = self.0.iter().rev().find(|(name, _)| name == key);
-        field.map(|(_, raw)| raw.get()).filter(|text| *text != "null")
+        if self.lengths.may_have(key) {
+            self.find(key)
+        } else {
+            None
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&str> {
+        let field = self.members.iter().rev().find(|(name, _)| name == key);
+        field.map(|(_, text)| *text).filter(|text| *text != "null")
     }
 }
 
 /// A number of tokens out of its JSON: a whole number, also one written with a point (`5.0`).
 pub(super) fn count(text: &str) -> Option<u64> {
-    let whole = match text.split_once('.') {
-        Some((whole, decimals)) if decimals.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    whole.parse().ok().filter(|count| *count <= MAX_COUNT)
+    let count = text.parse().ok().or_else(|| {
+        let (whole, decimals) = text.split_once('.')?;
+        whole.parse().ok().filter(|_| decimals.bytes().all(|b| b == b'0'))
+    });
+    count.filter(|count| *count <= MAX_COUNT)
 }
 
 /// A cost out of its JSON, a number or a number in a string; null is none.
@@ -243,7 +239,7 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
 /// What a JSON string says; anything else as it stands.
 fn unquoted(text: &str) -> Cow<'_, str> {
     if text.starts_with('"') {
-        serde_json::from_str(text).map_or(Cow::Borrowed(""), |text: String| Cow::Owned(text))
+        json::text(text).unwrap_or_default()
     } else {
         Cow::Borrowed(text)
     }

@@ -1,19 +1,12 @@
 //! How deep a JSON text nests.
 
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr2;
 
 /// How deep arrays and objects may nest: what the strictest common parsers take.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`]. The parser itself skips values without
-/// counting, and so must not be trusted with them.
-pub(super) fn too_deep(text: &[u8]) -> bool {
-    // Most bodies have fewer brackets than may nest.
-    let opened = memchr_iter(b'{', text).count() + memchr_iter(b'[', text).count();
-    opened > MAX_DEPTH && nests_too_deep(text)
-}
-
-fn nests_too_deep(mut rest: &[u8]) -> bool {
+/// Whether brackets outside of strings nest deeper than [`MAX_DEPTH`], be the text JSON or not.
+pub(super) fn too_deep(mut rest: &[u8]) -> bool {
     let mut depth = 0_usize;
     while let [byte, after @ ..] = rest {
         rest = after;

@@ -39,18 +39,24 @@ pub(super) enum Likeness {
 
 /// Holds `name` against `keys`, which are ASCII in lower case.
 pub(super) fn likeness(name: &str, keys: &[&'static str]) -> Likeness {
-    if let Some(key) = keys.iter().find(|key| **key == name) {
-        return Likeness::Same(key);
+    match keys
+        .iter()
+        .find(|key| key.len() == name.len() && key.eq_ignore_ascii_case(name))
+    {
+        Some(key) if *key == name => Likeness::Same(key),
+        Some(key) => Likeness::Alike(key),
+        None if name.is_ascii() => Likeness::Other,
+        None => likeness_of_letters(name, keys),
     }
-    let alike = if name.is_ascii() {
-        keys.iter().find(|key| key.eq_ignore_ascii_case(name))
-    } else {
-        let plain = name
-            .nfkc()
-            .map(|letter| if TURKISH_I.contains(&letter) { 'i' } else { letter });
-        let folded: String = plain.flat_map(char::to_lowercase).nfkc().collect();
-        keys.iter().find(|key| **key == folded)
-    };
+}
+
+#[cold]
+fn likeness_of_letters(name: &str, keys: &[&'static str]) -> Likeness {
+    let plain = name
+        .nfkc()
+        .map(|letter| if TURKISH_I.contains(&letter) { 'i' } else { letter });
+    let folded: String = plain.flat_map(char::to_lowercase).nfkc().collect();
+    let alike = keys.iter().find(|key| **key == folded);
     alike.map_or(Likeness::Other, |key| Likeness::Alike(key))
 }
 

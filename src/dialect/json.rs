@@ -9,19 +9,24 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::depth::{MAX_DEPTH, too_deep};
+use super::find::plain;
 use super::fold::{Likeness, POLICY_KEYS, likeness};
+pub(super) use members::{Member, Members, NoObject};
 
 mod edit;
+mod members;
 
 /// The largest integer that every parser reads exactly, 2^53.
 const MAX_INTEGER: u64 = 1 << 53;
 
 /// The most entries of a list of strings.
 const MAX_STRINGS: usize = 16;
+
+/// As many policy keys as a body usually has, or a few more.
+const USUAL_KEYS: usize = 8;
 
 /// The keys of `stream_options` that decide something.
 const STREAM_OPTIONS: [&str; 2] = ["include_usage", "continuous_usage_stats"];
@@ -59,6 +64,30 @@ pub enum JsonError {
 pub struct JsonObject {
     bytes: Bytes,
     values: Vec<(&'static str, Range<usize>)>,
+    /// The lengths of their keys.
+    lengths: Lengths,
+}
+
+/// Which lengths of keys there are, as bits: what has none of its length is not there, and most keys that are asked for
+/// are not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lengths(u32);
+
+impl Lengths {
+    /// A key is there.
+    pub(super) fn add(&mut self, key: &str) {
+        self.0 |= Self::bit(key);
+    }
+
+    /// Whether a key may be there.
+    #[inline]
+    pub(super) fn may_have(self, key: &str) -> bool {
+        self.0 & Self::bit(key) != 0
+    }
+
+    fn bit(key: &str) -> u32 {
+        1 << (key.len() % 32)
+    }
 }
 
 impl JsonObject {
@@ -71,15 +100,24 @@ impl JsonObject {
         if text.starts_with('\u{feff}') {
             return Err(JsonError::NotUtf8);
         }
-        if too_deep(text.as_bytes()) {
-            return Err(JsonError::TooDeep);
-        }
-        let members = members(text, &POLICY_KEYS)?;
+        let members = members(text, &POLICY_KEYS).map_err(|wrong| {
+            if too_deep(text.as_bytes()) {
+                JsonError::TooDeep
+            } else {
+                wrong
+            }
+        })?;
+        let mut lengths = Lengths::default();
+        members.iter().for_each(|(key, _)| lengths.add(key));
         let values = members
             .into_iter()
             .map(|(key, value)| (key, span(text, value)))
             .collect();
-        Ok(Self { bytes, values })
+        Ok(Self {
+            bytes,
+            values,
+            lengths,
+        })
     }
 
     /// The bytes, as they came but for the edits.
@@ -89,7 +127,7 @@ impl JsonObject {
 
     /// Whether a policy key is there and null.
     pub fn has_null(&self, key: &str) -> bool {
-        self.values.iter().any(|(known, _)| *known == key) && self.raw(key).is_none()
+        self.lengths.may_have(key) && self.find(key) == Some(b"null")
     }
 
     /// A string.
@@ -97,7 +135,12 @@ impl JsonObject {
     /// # Errors
     /// The value is of another type.
     pub fn string(&self, key: &'static str) -> Result<Option<Cow<'_, str>>, JsonError> {
-        self.typed(key, "a string")
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        let text = text(raw).map(Some);
+        text.ok_or(JsonError::Type {
+            key,
+            expected: "a string",
+        })
     }
 
     /// A list of 1 to 16 strings.
@@ -106,13 +149,13 @@ impl JsonObject {
     /// The value is of another type, or a list with fewer or more entries.
     pub fn strings(&self, key: &'static str) -> Result<Option<Vec<Cow<'_, str>>>, JsonError> {
         const EXPECTED: &str = "a list of 1 to 16 strings";
-        let list: Option<Strings<'_>> = self.typed(key, EXPECTED)?;
-        match list {
-            Some(Strings(list)) if list.is_empty() => Err(JsonError::Type {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        match serde_json::from_str(raw) {
+            Ok(Strings(list)) if !list.is_empty() => Ok(Some(list)),
+            Ok(_) | Err(_) => Err(JsonError::Type {
                 key,
                 expected: EXPECTED,
             }),
-            list => Ok(list.map(|Strings(list)| list)),
         }
     }
 
@@ -121,7 +164,15 @@ impl JsonObject {
     /// # Errors
     /// The value is of another type.
     pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, JsonError> {
-        self.typed(key, "true or false")
+        match self.raw(key) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(JsonError::Type {
+                key,
+                expected: "true or false",
+            }),
+        }
     }
 
     /// A whole number of at least 0 and at most 2^53, written without a point or an exponent.
@@ -129,14 +180,14 @@ impl JsonObject {
     /// # Errors
     /// The value is of another type or beyond the bounds.
     pub fn integer(&self, key: &'static str) -> Result<Option<u64>, JsonError> {
-        const EXPECTED: &str = "a whole number from 0 to 2^53";
-        let number: Option<u64> = self.typed(key, EXPECTED)?;
-        match number {
-            Some(number) if number > MAX_INTEGER => Err(JsonError::Type {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        // That it is JSON is known, so that it has no sign but a minus, and no zeros in front.
+        match raw.parse() {
+            Ok(number) if number <= MAX_INTEGER => Ok(Some(number)),
+            Ok(_) | Err(_) => Err(JsonError::Type {
                 key,
-                expected: EXPECTED,
+                expected: "a whole number from 0 to 2^53",
             }),
-            number => Ok(number),
         }
     }
 
@@ -167,21 +218,18 @@ impl JsonObject {
     }
 
     /// The value's own bytes; null counts as absent.
+    #[inline]
     fn raw(&self, key: &str) -> Option<&str> {
-        let (_, place) = self.values.iter().find(|(known, _)| *known == key)?;
-        let raw = self.bytes.get(place.clone())?;
-        std::str::from_utf8(raw).ok().filter(|raw| *raw != "null")
+        if !self.lengths.may_have(key) {
+            return None;
+        }
+        let raw = self.find(key).filter(|raw| *raw != b"null")?;
+        std::str::from_utf8(raw).ok()
     }
 
-    fn typed<'a, T: serde::Deserialize<'a>>(
-        &'a self,
-        key: &'static str,
-        expected: &'static str,
-    ) -> Result<Option<T>, JsonError> {
-        let Some(raw) = self.raw(key) else { return Ok(None) };
-        serde_json::from_str(raw)
-            .map(Some)
-            .map_err(|_| JsonError::Type { key, expected })
+    fn find(&self, key: &str) -> Option<&[u8]> {
+        let (_, place) = self.values.iter().find(|(known, _)| *known == key)?;
+        self.bytes.get(place.clone())
     }
 }
 
@@ -242,91 +290,34 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
+/// What a JSON string says, borrowed where it has no escapes; `None` of all else, and of a half of a surrogate pair.
+pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?;
+    match inside.split_at_checked(plain(inside.as_bytes()))? {
+        (text, "\"") => Some(Cow::Borrowed(text)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
 /// The values of those of an object's members whose key is in `keys`; each key at most once, and none that resembles
-/// one. Serde's own error can't carry ours, so the walk leaves what it found wrong beside the result.
+/// one.
 fn members<'a>(
     text: &'a str,
     keys: &'static [&'static str],
 ) -> Result<Vec<(&'static str, &'a str)>, JsonError> {
-    let mut walk = Walk {
-        keys,
-        found: Vec::new(),
-        wrong: None,
-    };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let walked = deserializer
-        .deserialize_map(&mut walk)
-        .and_then(|()| deserializer.end());
-    match (walk.wrong, walked) {
-        (Some(wrong), _) => Err(wrong),
-        (None, Err(_)) => Err(JsonError::NotAnObject),
-        (None, Ok(())) => Ok(walk.found),
-    }
-}
-
-struct Walk<'a> {
-    keys: &'static [&'static str],
-    found: Vec<(&'static str, &'a str)>,
-    wrong: Option<JsonError>,
-}
-
-impl<'de> Visitor<'de> for &mut Walk<'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            let value: &'de RawValue = map.next_value()?;
-            let wrong = match likeness(&key, self.keys) {
-                Likeness::Other => continue,
-                Likeness::Alike(key) => JsonError::Lookalike(key),
-                Likeness::Same(key) if self.found.iter().any(|(known, _)| *known == key) => {
-                    JsonError::Duplicate(key)
-                }
-                Likeness::Same(key) => {
-                    self.found.push((key, value.get()));
-                    continue;
-                }
-            };
-            self.wrong = Some(wrong);
-            return Err(A::Error::custom("refused"));
+    let mut found: Vec<(&str, &str)> = Vec::with_capacity(USUAL_KEYS);
+    for member in Members::of(text) {
+        let (key, value) = member.map_err(|NoObject| JsonError::NotAnObject)?;
+        match likeness(&key, keys) {
+            Likeness::Other => {}
+            Likeness::Alike(key) => return Err(JsonError::Lookalike(key)),
+            Likeness::Same(key) if found.iter().any(|(known, _)| *known == key) => {
+                return Err(JsonError::Duplicate(key));
+            }
+            Likeness::Same(key) => found.push((key, value)),
         }
-        Ok(())
     }
-}
-
-/// An object's members in their order, keys decoded, whatever they are.
-pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'a> Pairs<'a> {
-    /// Reads a text that is one object and nothing else; `None` if it is not.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let pairs = deserializer.deserialize_map(PairsVisitor).ok()?;
-        deserializer.end().ok()?;
-        Some(pairs)
-    }
-}
-
-struct PairsVisitor;
-
-impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some((Text(key), value)) = map.next_entry()? {
-            pairs.push((key, value));
-        }
-        Ok(Pairs(pairs))
-    }
+    Ok(found)
 }
 
 /// Where `part`, which lies inside `whole`, begins and ends.

@@ -10,6 +10,7 @@ mod delimiters;
 mod depth;
 mod digest;
 mod family;
+mod find;
 mod fold;
 mod json;
 mod multipart;

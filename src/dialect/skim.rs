@@ -4,8 +4,7 @@
 //! one quote or brace to the next, so that a megabyte of base64 costs a search and no more. It checks nothing: of what
 //! is no JSON it may see anything.
 
-use memchr::{memchr, memchr3};
-
+use super::find::{quote, structure};
 pub(super) use names::Name;
 use names::{Container, Key};
 
@@ -78,7 +77,7 @@ impl Skimmer {
             bytes = match self.state {
                 State::Outside => self.outside(bytes, see),
                 State::Text => match self.string_end(bytes) {
-                    Some((_, rest)) => self.go(State::Outside, rest),
+                    Some(end) => self.go(State::Outside, behind(bytes, end)),
                     None => return,
                 },
                 State::Key => self.key(bytes),
@@ -105,7 +104,10 @@ impl Skimmer {
     }
 
     fn outside<'a>(&mut self, mut bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
-        while let Some((byte, rest)) = after(bytes, structure(b'{', b'}', bytes)) {
+        while let Some(at) = structure(b'{', b'}', bytes)
+            && let Some(byte) = bytes.get(at)
+        {
+            let rest = behind(bytes, at);
             bytes = rest;
             match byte {
                 b'"' if self.depth == 1 || (self.depth == 2 && self.container.is_some()) => {
@@ -113,7 +115,7 @@ impl Skimmer {
                     return self.go(State::Key, rest);
                 }
                 b'"' => match self.string_end(rest) {
-                    Some((_, rest)) => bytes = rest,
+                    Some(end) => bytes = behind(rest, end),
                     None => return self.go(State::Text, &[]),
                 },
                 b'{' => self.depth = self.depth.saturating_add(1),
@@ -134,14 +136,12 @@ impl Skimmer {
     }
 
     fn key<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (part, rest) = match self.string_end(bytes) {
-            Some((part, rest)) => (part, Some(rest)),
-            None => (bytes, None),
-        };
-        let Some(rest) = rest else {
-            keep(&mut self.key, part, MAX_KEY);
+        let Some(end) = self.string_end(bytes) else {
+            keep(&mut self.key, bytes, MAX_KEY);
             return &[];
         };
+        let part = bytes.get(..end).unwrap_or_default();
+        let rest = behind(bytes, end);
         let whole = if self.key.is_empty() {
             part
         } else {
@@ -161,12 +161,11 @@ impl Skimmer {
             Some(container) if self.depth == 2 => Key::inside(container, key),
             _ => Key::at_the_top(key),
         };
-        if memchr(b'\\', key).is_none() {
-            return find(key);
+        if key.contains(&b'\\') {
+            find(decoded(key)?.as_bytes())
+        } else {
+            find(key)
         }
-        let quoted = [b"\"", key, b"\""].concat();
-        let decoded: String = serde_json::from_slice(&quoted).ok()?;
-        find(decoded.as_bytes())
     }
 
     fn colon<'a>(&mut self, key: Key, bytes: &'a [u8]) -> &'a [u8] {
@@ -224,10 +223,11 @@ impl Skimmer {
     fn quoted<'a>(&mut self, name: Name, bytes: &'a [u8], see: &mut impl FnMut(Seen<'_>)) -> &'a [u8] {
         let opening = usize::from(self.value.is_empty());
         let inside = bytes.get(opening..).unwrap_or_default();
-        let Some((_, rest)) = self.string_end(inside) else {
+        let Some(end) = self.string_end(inside) else {
             keep(&mut self.value, bytes, name.bound());
             return &[];
         };
+        let rest = behind(inside, end);
         self.tell(name, before(bytes, rest), see);
         self.go(State::Outside, rest)
     }
@@ -244,19 +244,20 @@ impl Skimmer {
         while !rest.is_empty() && !closed {
             if nest.quoted {
                 match self.string_end(rest) {
-                    Some((_, after)) => (nest.quoted, rest) = (false, after),
+                    Some(end) => (nest.quoted, rest) = (false, behind(rest, end)),
                     None => rest = &[],
                 }
                 continue;
             }
-            let Some((byte, next)) = after(rest, structure(nest.open, nest.close, rest)) else {
+            let Some(at) = structure(nest.open, nest.close, rest) else {
                 rest = &[];
                 continue;
             };
-            rest = next;
+            let byte = rest.get(at);
+            rest = behind(rest, at);
             match byte {
-                b'"' => nest.quoted = true,
-                byte if byte == nest.open => nest.depth = nest.depth.saturating_add(1),
+                Some(b'"') => nest.quoted = true,
+                Some(byte) if *byte == nest.open => nest.depth = nest.depth.saturating_add(1),
                 _ => {
                     nest.depth = nest.depth.saturating_sub(1);
                     closed = nest.depth == 0;
@@ -287,19 +288,27 @@ impl Skimmer {
         }
     }
 
-    /// Splits at the quote that ends the string: what stands before it, and after it.
-    fn string_end<'a>(&mut self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    /// Where the quote is that ends the string.
+    #[inline]
+    fn string_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        match quote(bytes) {
+            Some(at) if !self.escaping && bytes.get(..at)?.last() != Some(&b'\\') => Some(at),
+            _ => self.end_among_escapes(bytes),
+        }
+    }
+
+    #[cold]
+    fn end_among_escapes(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut from = 0;
         while let Some(rest) = bytes.get(from..)
             && let Some(at) = quote(rest)
         {
-            let at = from.saturating_add(at);
-            let before = bytes.get(from..at).unwrap_or_default();
             let carried = from == 0 && self.escaping;
-            let escaped = ends_escaping(before, carried);
+            let escaped = ends_escaping(rest.get(..at).unwrap_or_default(), carried);
             self.escaping = false;
+            let at = from.saturating_add(at);
             if !escaped {
-                return Some((bytes.get(..at)?, bytes.get(at.saturating_add(1)..)?));
+                return Some(at);
             }
             from = at.saturating_add(1);
         }
@@ -309,22 +318,11 @@ impl Skimmer {
     }
 }
 
-/// How far the next quote or bracket is looked for byte by byte. Most are near, and a search costs more to begin.
-const NEAR: usize = 16;
-
-/// Where the first quote is.
-fn quote(bytes: &[u8]) -> Option<usize> {
-    let (near, far) = bytes.split_at(NEAR.min(bytes.len()));
-    let found = near.iter().position(|byte| *byte == b'"');
-    found.or_else(|| Some(memchr(b'"', far)?.saturating_add(near.len())))
-}
-
-/// Where the first quote or bracket is.
-fn structure(open: u8, close: u8, bytes: &[u8]) -> Option<usize> {
-    let (near, far) = bytes.split_at(NEAR.min(bytes.len()));
-    let is_one = |byte: &u8| *byte == b'"' || *byte == open || *byte == close;
-    let found = near.iter().position(is_one);
-    found.or_else(|| Some(memchr3(b'"', open, close, far)?.saturating_add(near.len())))
+/// What a key with escapes says.
+#[cold]
+fn decoded(key: &[u8]) -> Option<String> {
+    let quoted = [b"\"", key, b"\""].concat();
+    serde_json::from_slice(&quoted).ok()
 }
 
 /// Whether a string that goes on with `bytes` ends in an odd number of backslashes, `carried` saying so of its part
@@ -345,10 +343,9 @@ fn before<'a>(bytes: &'a [u8], rest: &[u8]) -> &'a [u8] {
     bytes.get(..before).unwrap_or(bytes)
 }
 
-/// The byte at `at`, and what follows it.
-fn after(bytes: &[u8], at: Option<usize>) -> Option<(u8, &[u8])> {
-    let (byte, rest) = bytes.get(at?..)?.split_first()?;
-    Some((*byte, rest))
+/// What follows the byte at `at`.
+fn behind(bytes: &[u8], at: usize) -> &[u8] {
+    bytes.get(at + 1..).unwrap_or_default()
 }
 
 /// Appends `part`, as far as one byte beyond `bound`: enough to know that there was more.

@@ -3,11 +3,14 @@
 //! The tap observes. Whatever it can't make sense of it passes over; it keeps no more of the answer than the few
 //! values that are of interest, and holds nothing back.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::memchr;
 
 use super::decode::Decoder;
+use super::json;
 use super::skim::{Name, Seen, Skimmer};
 use super::sse::{Lines, Part};
 use super::usage::Reports;
@@ -112,7 +115,7 @@ impl Tap {
 
     /// The model that the answer says it is from.
     pub fn model(&self) -> Option<String> {
-        serde_json::from_slice(self.watch.found.model.as_deref()?).ok()
+        name(self.watch.found.model.as_deref()?).map(Cow::into_owned)
     }
 
     /// Whether what must come last was seen: a stream that ends before was cut. True where it can't be known.
@@ -141,12 +144,15 @@ impl Framing {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let essence = content_type.split(';').next()?.trim();
-        match essence.to_ascii_lowercase().as_str() {
-            "text/event-stream" => Some(Self::Events),
-            "application/json" => Some(Self::OneDocument),
-            "application/x-ndjson" => Some(Self::DocumentPerLine),
-            _ => None,
-        }
+        let kinds = [
+            ("application/json", Self::OneDocument),
+            ("text/event-stream", Self::Events),
+            ("application/x-ndjson", Self::DocumentPerLine),
+        ];
+        let kind = kinds
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(essence));
+        kind.map(|(_, framing)| framing)
     }
 }
 
@@ -259,11 +265,11 @@ impl Found {
         self.document = Verdict::default();
     }
 
-    fn value(&mut self, name: Name, raw: &[u8]) {
+    fn value(&mut self, of: Name, raw: &[u8]) {
         if raw == b"null" || raw.is_empty() {
             return;
         }
-        match name {
+        match of {
             Name::Type => self.kind(raw),
             Name::Error => (self.document.failed, self.frames) = (true, true),
             Name::GeneratedText => self.document.last = true,
@@ -273,7 +279,7 @@ impl Found {
             }
             Name::Model if self.model.as_deref() == Some(raw) => {}
             // What is no name, or one that is spoilt, leaves the one before.
-            Name::Model if serde_json::from_slice::<String>(raw).is_err() => {}
+            Name::Model if name(raw).is_none() => {}
             Name::Model => self.model = Some(raw.to_vec()),
             Name::Usage
             | Name::StartUsage
@@ -289,7 +295,7 @@ impl Found {
             | Name::OutTokens
             | Name::PromptEvalCount
             | Name::EvalCount
-            | Name::Duration => self.reports.take(name, raw),
+            | Name::Duration => self.reports.take(of, raw),
         }
     }
 
@@ -309,6 +315,11 @@ impl Found {
             _ => {}
         }
     }
+}
+
+/// What a JSON string says.
+fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
+    json::text(std::str::from_utf8(raw).ok()?)
 }
 
 /// Whether events of this type carry no content: those of Anthropic that begin, end and keep alive, and all of OpenAI's

@@ -11,6 +11,16 @@ use crate::types::{Money, Usage};
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     usage: Option<Vec<u8>>,
+    /// An estimated cost at the top.
+    estimated: Option<Money>,
+    estimate_refused: bool,
+    /// Apart, because most answers have none of it.
+    others: Option<Box<Others>>,
+}
+
+/// What only some upstreams say.
+#[derive(Debug, Default)]
+struct Others {
     /// What Anthropic's reports come to, field by field, once a stream has begun with one.
     merged: Option<Counts>,
     usage_metadata: Option<Vec<u8>>,
@@ -20,9 +30,6 @@ pub(super) struct Reports {
     meta: Option<Vec<u8>>,
     /// The counts and the duration that stand at the top of native answers.
     top: Counts,
-    /// An estimated cost at the top.
-    estimated: Option<Money>,
-    estimate_refused: bool,
     /// The same, of answers in Ollama's own words.
     evaluated: Counts,
 }
@@ -33,16 +40,51 @@ impl Reports {
         let Ok(text) = std::str::from_utf8(raw) else {
             return;
         };
+        if name == Name::EstimatedCost {
+            return self.estimate(text);
+        }
+        if name != Name::Usage {
+            return self.others.get_or_insert_default().take(name, text);
+        }
+        match &mut self.others {
+            Some(others) if others.merged.is_some() => others.merge(text),
+            _ => replace(&mut self.usage, raw),
+        }
+    }
+
+    /// What it comes to, `None` when nothing was said of tokens, time or cost; and whether a cost was reported that no
+    /// cost can be: not a number, negative, or beyond belief.
+    pub(super) fn usage(&self) -> (Option<Usage>, bool) {
+        let usage = match &self.others {
+            Some(others) if others.merged.is_some() => others.merged,
+            _ => read(&self.usage, of_usage),
+        };
+        let usage = usage.unwrap_or_default();
+        let mut counts = match &self.others {
+            None => usage,
+            Some(others) => others.beside(usage),
+        };
+        counts.cost = counts.cost.or(self.estimated);
+        (counts.usage(), self.estimate_refused || counts.cost_refused)
+    }
+
+    fn estimate(&mut self, text: &str) {
+        match money(text) {
+            Ok(cost) => self.estimated = cost.or(self.estimated),
+            Err(_) => self.estimate_refused = true,
+        }
+    }
+}
+
+impl Others {
+    fn take(&mut self, name: Name, text: &str) {
         match name {
             Name::StartUsage => self.merge(text),
-            Name::Usage if self.merged.is_some() => self.merge(text),
-            Name::Usage => replace(&mut self.usage, raw),
-            Name::UsageMetadata => replace(&mut self.usage_metadata, raw),
-            Name::Timings => replace(&mut self.timings, raw),
-            Name::InferenceStatus => replace(&mut self.inference_status, raw),
-            Name::Details => replace(&mut self.details, raw),
-            Name::Meta => replace(&mut self.meta, raw),
-            Name::EstimatedCost => self.estimate(text),
+            Name::UsageMetadata => replace(&mut self.usage_metadata, text.as_bytes()),
+            Name::Timings => replace(&mut self.timings, text.as_bytes()),
+            Name::InferenceStatus => replace(&mut self.inference_status, text.as_bytes()),
+            Name::Details => replace(&mut self.details, text.as_bytes()),
+            Name::Meta => replace(&mut self.meta, text.as_bytes()),
             Name::NumInputTokens => self.top.input = count(text).or(self.top.input),
             Name::InputTokens => self.top.input = self.top.input.or(count(text)),
             Name::NumTokens => self.top.output = count(text).or(self.top.output),
@@ -50,22 +92,18 @@ impl Reports {
             Name::Duration => self.top.seconds = seconds(text).or(self.top.seconds),
             Name::PromptEvalCount => self.evaluated.input = count(text).or(self.evaluated.input),
             Name::EvalCount => self.evaluated.output = count(text).or(self.evaluated.output),
-            Name::Type | Name::Model | Name::Error | Name::GeneratedText | Name::Done => {}
+            Name::Usage
+            | Name::EstimatedCost
+            | Name::Type
+            | Name::Model
+            | Name::Error
+            | Name::GeneratedText
+            | Name::Done => {}
         }
     }
 
-    /// What it comes to, `None` when nothing was said of tokens, time or cost; and whether a cost was reported that no
-    /// cost can be: not a number, negative, or beyond belief.
-    pub(super) fn usage(&self) -> (Option<Usage>, bool) {
-        let counts = self.counts();
-        (counts.usage(), self.estimate_refused || counts.cost_refused)
-    }
-
-    fn counts(&self) -> Counts {
-        let usage = self
-            .merged
-            .or_else(|| read(&self.usage, of_usage))
-            .unwrap_or_default();
+    /// What counts of all that was said, the `usage` among it.
+    fn beside(&self, usage: Counts) -> Counts {
         let status = read(&self.inference_status, of_inference_status).unwrap_or_default();
         let details = read(&self.details, of_details).unwrap_or_default();
         let native = status.filled_from(self.top).filled_from(details);
@@ -82,7 +120,7 @@ impl Reports {
             .or_else(|| all.clone().find(Counts::says_something))
             .unwrap_or_default();
         counts.seconds = usage.seconds.or(native.seconds);
-        counts.cost = status.cost.or(usage.cost).or(self.estimated);
+        counts.cost = status.cost.or(usage.cost);
         counts.cost_refused = status.cost_refused || usage.cost_refused;
         counts
     }
@@ -90,13 +128,6 @@ impl Reports {
     fn merge(&mut self, text: &str) {
         if let Some(counts) = Fields::read(text, of_usage) {
             self.merged = Some(self.merged.map_or(counts, |before| counts.over(before)));
-        }
-    }
-
-    fn estimate(&mut self, text: &str) {
-        match money(text) {
-            Ok(cost) => self.estimated = cost.or(self.estimated),
-            Err(_) => self.estimate_refused = true,
         }
     }
 }

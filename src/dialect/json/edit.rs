@@ -103,6 +103,7 @@ impl JsonObject {
         let at = place.start + key.len() + r#""":"#.len();
         self.splice(place, &member);
         self.values.push((key, at..at + value.len()));
+        self.lengths.add(key);
     }
 
     /// Replaces a part of one policy key's value.

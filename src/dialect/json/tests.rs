@@ -11,7 +11,7 @@ fn parse(body: impl AsRef<[u8]>) -> Result<JsonObject, JsonError> {
 }
 
 /// What is not one JSON object, at least to a strict parser.
-const NO_BODY: [&str; 46] = [
+const NO_BODY: [&str; 47] = [
     "",
     " ",
     "null",
@@ -39,6 +39,7 @@ const NO_BODY: [&str; 46] = [
     r#"{"a":-Infinity}"#,
     r#"{"a":+1}"#,
     r#"{"a":01}"#,
+    r#"{"Model":01}"#,
     r#"{"a":.5}"#,
     r#"{"a":1.}"#,
     r#"{"a":0x10}"#,

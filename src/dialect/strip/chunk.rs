@@ -1,12 +1,11 @@
 //! One event with its usage, and what of it goes.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr2;
 use serde_json::value::RawValue;
 
-use crate::dialect::json::{Pairs, span};
+use crate::dialect::json::{Member, Members, span};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -128,12 +127,12 @@ fn lines(event: &[u8]) -> Vec<Line> {
 /// An object with at least one member `usage`.
 pub(super) struct Chunk<'a> {
     text: &'a str,
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+    members: Vec<Member<'a>>,
 }
 
 impl<'a> Chunk<'a> {
     fn read(text: &'a str) -> Option<Self> {
-        let members = Pairs::read(text)?.0;
+        let members = Members::all(text)?;
         members.iter().any(is_usage).then_some(Self { text, members })
     }
 
@@ -164,19 +163,15 @@ impl<'a> Chunk<'a> {
         choices
             .into_iter()
             .flatten()
-            .filter_map(|choice| Pairs::read(choice.get()))
-            .any(|choice| {
-                let reason = |(key, value): &(Cow<'_, str>, &RawValue)| {
-                    key == "finish_reason" && value.get() != "null"
-                };
-                choice.0.iter().any(reason)
-            })
+            .filter_map(|choice| Members::all(choice.get()))
+            .flatten()
+            .any(|(key, value)| key == "finish_reason" && value != "null")
     }
 
     /// Where the values of the usage stand.
     pub(super) fn values(&self) -> Vec<Range<usize>> {
         let usage = self.members.iter().filter(|member| is_usage(member));
-        usage.map(|(_, value)| span(self.text, value.get())).collect()
+        usage.map(|(_, value)| span(self.text, value)).collect()
     }
 
     /// What must go so that no usage is left and it still is an object.
@@ -188,14 +183,14 @@ impl<'a> Chunk<'a> {
         let mut before = 0;
         if let Some((_, value)) = members.get(in_front.wrapping_sub(1)) {
             let start = skip_space(text, text.find('{')?.saturating_add(1))?;
-            before = span(text, value.get()).end;
+            before = span(text, value).end;
             if in_front < members.len() {
                 before = skip_space(text, skip_space(text, before)?.saturating_add(1))?;
             }
             cuts.push(start..before);
         }
         for member in members.iter().skip(in_front) {
-            let end = span(text, member.1.get()).end;
+            let end = span(text, member.1).end;
             if is_usage(member) {
                 cuts.push(before..end);
             }
@@ -207,13 +202,11 @@ impl<'a> Chunk<'a> {
     /// A member's value; null counts as absent.
     fn value(&self, key: &str) -> Option<&'a str> {
         let member = self.members.iter().find(|(name, _)| name == key);
-        member
-            .map(|(_, value)| value.get())
-            .filter(|value| *value != "null")
+        member.map(|(_, value)| *value).filter(|value| *value != "null")
     }
 }
 
-fn is_usage(member: &(Cow<'_, str>, &RawValue)) -> bool {
+fn is_usage(member: &Member<'_>) -> bool {
     member.0 == "usage"
 }
 
