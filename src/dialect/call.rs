@@ -262,6 +262,7 @@ fn form_type(headers: &HeaderMap, kind: PayloadKind) -> Result<Option<&str>, Cal
             Ok(None)
         };
     };
+    // As nearly every call has it.
     if value == "application/json" && kind != PayloadKind::Form {
         return Ok(None);
     }

@@ -37,19 +37,15 @@ impl<'a> Number<'a> {
     /// Takes what JSON takes, and a sign or zeros in front.
     fn parse(text: &'a str) -> Option<Self> {
         let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        let split = |text: &'a str, is: fn(&u8) -> bool| {
-            let at = text.as_bytes().iter().position(is)?;
-            Some((text.get(..at)?, text.get(at + 1..)?))
-        };
         if text.len() > MAX_LEN {
             return None;
         }
-        let (mantissa, exponent) = match split(text, |byte| matches!(byte, b'e' | b'E')) {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, power(exponent)?),
             None => (text, 0),
         };
         let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
-        let (whole, decimals) = match split(unsigned, |byte| *byte == b'.') {
+        let (whole, decimals) = match unsigned.split_once('.') {
             Some((_, "")) => return None,
             Some(parts) => parts,
             None => (unsigned, ""),
@@ -77,26 +73,17 @@ impl<'a> Number<'a> {
         let mut read: i64 = 0;
         for digit in digits.map(|b| u128::from(b.saturating_sub(b'0'))) {
             if read < end {
-                shifted = times_ten(shifted)?.checked_add(digit)?;
+                shifted = shifted.checked_mul(10)?.checked_add(digit)?;
             } else {
                 rest |= digit != 0;
             }
             read = read.checked_add(1)?;
         }
         while shifted != 0 && read < end {
-            shifted = times_ten(shifted)?;
+            shifted = shifted.checked_mul(10)?;
             read = read.checked_add(1)?;
         }
         shifted.checked_add(u128::from(rest && round == Round::Up))
-    }
-}
-
-/// Ten times a number; `None` if that is too large.
-fn times_ten(number: u128) -> Option<u128> {
-    // A check takes longer than a product, and most numbers are far from it.
-    match u64::try_from(number) {
-        Ok(_) => Some(number * 10),
-        Err(_) => number.checked_mul(10),
     }
 }
 

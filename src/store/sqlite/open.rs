@@ -18,11 +18,10 @@ use crate::store::seal::MasterKeys;
 use crate::store::stash::Stashes;
 
 /// The tables, one file for each version. One that was ever released does not change any more.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__keys", include_str!("V1__keys.sql")),
     ("V2__ledger", include_str!("V2__ledger.sql")),
     ("V3__jobs", include_str!("V3__jobs.sql")),
-    ("V4__usage", include_str!("V4__usage.sql")),
 ];
 
 /// The oldest SQLite that does not damage a WAL file that two connections reset at once: 3.51.3.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::book::{Book, Expense};
-use super::usage::{UsageRows, put_once};
+use super::usage::UsageRows;
 use super::{damaged, money};
 use crate::spend::{Closed, Recovered, Settlement, UsageRow, WAITING};
 use crate::store::sqlite::keys::rounded_down;
@@ -17,9 +17,9 @@ const HELD: &str = "SELECT amount, purses FROM holds WHERE call = ?1";
 const DROP_HOLD: &str = "DELETE FROM holds WHERE call = ?1";
 
 const PUT_KILLED: &str = "
-    INSERT OR IGNORE INTO usage (id, at, call, account, key, token, model, cost, input, output, cached, cache_write,
+    INSERT OR IGNORE INTO usage (at, call, account, key, token, model, cost, input, output, cached, cache_write,
         reasoning, duration, reported, metered, status, outcome, took, route, request_id)
-    SELECT ?2, at, call, account, key, token, model, amount, 0, 0, 0, 0, 0, NULL, NULL, 'killed', 0, 'killed', 0, route,
+    SELECT at, call, account, key, token, model, amount, 0, 0, 0, 0, 0, NULL, NULL, 'killed', 0, 'killed', 0, route,
         request_id
     FROM holds WHERE call = ?1";
 
@@ -134,9 +134,7 @@ pub(in crate::store::sqlite) fn charge_held(
 
 fn charge_left(base: &mut Base, left: LeftOpen) -> Result<Option<Recovered>, Fault> {
     let mut put = base.connection.prepare_cached(PUT_KILLED)?;
-    let is_new = put_once(&base.connection, (left.at, left.call), |id| {
-        put.execute(params![left.call.as_bytes(), id])
-    })?;
+    let is_new = put.execute([left.call.as_bytes()])? == 1;
     drop(put);
     let Base { connection, book } = base;
     let ended = Holds::new(connection)?.take(left.call)?;

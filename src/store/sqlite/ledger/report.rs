@@ -13,7 +13,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::damaged;
-use super::usage::first_id;
 use crate::spend::{By, Group, LedgerError, Report, ReportRow};
 use crate::store::sqlite::keys::rounded_down;
 use crate::store::sqlite::open::keep_plans;
@@ -32,7 +31,7 @@ const SETTINGS: &str = "
 ";
 
 const FORGET_USAGE: &str = "
-    DELETE FROM usage WHERE id IN (SELECT id FROM usage WHERE id < ?1 ORDER BY id LIMIT ?2)";
+    DELETE FROM usage WHERE (at, call) IN (SELECT at, call FROM usage WHERE at < ?1 ORDER BY at, call LIMIT ?2)";
 
 // A month has at most 31 days.
 const FORGET_PURSES: &str = "
@@ -88,13 +87,13 @@ fn read(connection: &Connection, report: &Report) -> Result<Vec<ReportRow>, Ledg
     };
     let sql = format!(
         "SELECT {columns}, input, output, cached, cost FROM usage
-        WHERE id >= ?1 AND id < ?2 AND (?3 IS NULL OR account = ?3) {condition}"
+        WHERE at >= ?1 AND at < ?2 AND (?3 IS NULL OR account = ?3) {condition}"
     );
     let mut select = connection.prepare(&sql)?;
     let account = report.account.as_ref().map(AccountId::as_str);
     let mut rows = select.query(params![
-        first_id(rounded_down(report.from)),
-        first_id(rounded_down(report.to)),
+        rounded_down(report.from),
+        rounded_down(report.to),
         account
     ])?;
     let mut groups = Groups::default();
@@ -261,7 +260,7 @@ fn positive(number: i64) -> u64 {
 /// Deletes at most `limit` rows of calls from before `before`. Returns how many there were.
 pub(super) fn forget_usage(base: &mut Base, before: Duration, limit: usize) -> Result<usize, Fault> {
     let mut delete = base.connection.prepare_cached(FORGET_USAGE)?;
-    Ok(delete.execute(params![first_id(rounded_down(before)), rows(limit)])?)
+    Ok(delete.execute(params![rounded_down(before), rows(limit)])?)
 }
 
 /// Deletes at most `limit` purses of days and months that were over before `before`. Returns how many there were.

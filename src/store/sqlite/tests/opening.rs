@@ -1,8 +1,6 @@
 //! What is refused at the start, and how what is there is taken over.
 
 use super::*;
-use crate::spend::Ledger;
-use crate::types::CallId;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -77,7 +75,7 @@ fn a_database_of_a_newer_program_is_refused_untouched() {
     let OpenError::Newer { found, known } = refused(&home) else {
         panic!("a newer database was opened");
     };
-    assert_eq!((found, known), (7, 4));
+    assert_eq!((found, known), (7, 3));
     assert_eq!(fs::read(home.path()).unwrap(), before);
 }
 
@@ -118,59 +116,4 @@ fn a_place_where_no_file_can_be_is_named() {
     let refused = refused(&home);
     assert!(matches!(refused, OpenError::File { .. }));
     assert!(refused.to_string().contains("tidegate.db"), "{refused}");
-}
-
-/// Rows of before the number of a row was made of its call, two of them in one place and one of a time that no number has.
-#[tokio::test]
-async fn usage_rows_of_the_version_before_are_taken_over_and_count_as_closed() {
-    let home = Home::new();
-    drop(home.open());
-    let (_, table) = include_str!("../V2__ledger.sql")
-        .split_once("CREATE TABLE usage")
-        .unwrap();
-    let (table, _) = table.split_once("-- The sums").unwrap();
-    let raw = home.raw();
-    raw.execute_batch(&format!(
-        "DROP TABLE usage; CREATE TABLE usage {table}; DELETE FROM refinery_schema_history WHERE version = 4;"
-    ))
-    .unwrap();
-    let calls: [(i64, [u8; 16]); 4] = [
-        (5, [1; 16]),
-        (5, [[2; 13].as_slice(), &[1; 3]].concat().try_into().unwrap()),
-        (5, [0xab; 16]),
-        (i64::MAX, [7; 16]),
-    ];
-    for (at, call) in calls {
-        let insert =
-            "INSERT INTO usage VALUES (?1, ?2, 'di:1', 'auto', 'jti:a', NULL, 10, 1, 2, 3, 4, 5, NULL, NULL,
-            'priced', 200, 'completed', 9, 'native', 'id')";
-        raw.execute(insert, rusqlite::params![at, call]).unwrap();
-    }
-    drop(raw);
-    let store = home.open();
-    for (at, call) in calls {
-        let hold =
-            "INSERT INTO holds VALUES (?1, ?1, ?2, 10, x'', 'di:1', 'auto', 'jti:a', NULL, 'native', 'id')";
-        store
-            .writer
-            .run(move |base| -> Result<Result<_, KeyStoreError>, Fault> {
-                Ok(Ok(base.connection.execute(hold, rusqlite::params![call, at])?))
-            })
-            .await
-            .unwrap();
-    }
-    // What is held for them is of calls that have a row.
-    let owner = CallId::from_bytes([0; 16]);
-    assert_eq!(Ledger::recover(&store, owner, Duration::ZERO).await.unwrap(), []);
-    store.close().unwrap();
-    let count = |sql: &str| home.raw().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(count("SELECT count(*) FROM usage"), 4);
-    assert_eq!(
-        count("SELECT sum(cost + input + cache_write + took) FROM usage"),
-        96
-    );
-    assert_eq!(
-        count("SELECT count(*) FROM usage WHERE id >> 21 <> min(at, (1 << 42) - 1)"),
-        0
-    );
 }
