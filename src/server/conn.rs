@@ -90,8 +90,15 @@ impl<H: Handler> Serving<H> {
             ended = serving => ended,
             () = Aside::new(lookout.gone()) => Ok(()),
         };
-        if let Err(error) = ended {
-            tracing::debug!(peer = %peer.addr, error = %error, "a connection broke");
+        match ended {
+            Ok(()) => {
+                let mut watch = self.watch.clone();
+                tokio::select! {
+                    () = lookout.see_out() => {}
+                    () = watch.reached(Stage::Stopped) => {}
+                }
+            }
+            Err(error) => tracing::debug!(peer = %peer.addr, error = %error, "a connection broke"),
         }
     }
 

@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 /// How often a socket with unread bytes is looked at, and how long its reader has to see by itself that it closed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a client that is still sending is listened to after its answer.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// One owner's half of a socket.
 #[derive(Debug)]
 pub(super) struct Socket(Arc<TcpStream>);
@@ -45,6 +48,19 @@ impl Lookout {
             }
             return;
         }
+    }
+
+    /// Takes what the client still sends, until it closes its side too, though not for longer than a second.
+    ///
+    /// To close a socket with unread bytes is to reset it, and many a client that meets the reset while it sends its
+    /// body never looks at the answer that came before.
+    pub(super) async fn see_out(self) {
+        // Fails where the socket is shut down or broken already.
+        drop(SockRef::from(&*self.0).shutdown(Shutdown::Write));
+        let (mut rest, mut nowhere) = (Socket(self.0), tokio::io::sink());
+        let taken = tokio::io::copy(&mut rest, &mut nowhere);
+        // Whether it closed, broke or went on for too long: the socket is closed now.
+        drop(tokio::time::timeout(LINGER, taken).await);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{Drain, Handler, Listener, Settings};
-use crate::body::Body;
+use crate::body::{Body, text};
 use crate::config::Server;
 use crate::types::Peer;
 
@@ -78,8 +78,18 @@ impl Handler for Endless {
     }
 }
 
+/// Refuses everything without a look at its body.
+#[derive(Clone)]
+struct Refusing;
+
+impl Handler for Refusing {
+    async fn handle(&self, _: Peer, _: Request<Incoming>) -> Response<Body> {
+        text(StatusCode::UNAUTHORIZED, "no")
+    }
+}
+
 /// Connects to a listener that serves `handler` until the test ends.
-async fn connect(handler: &Endless, drain: &Drain) -> TcpStream {
+async fn connect<H: Handler>(handler: &H, drain: &Drain) -> TcpStream {
     let settings = Settings {
         write_timeout: WRITE_TIMEOUT,
         ..Settings::from(&Server::default())
@@ -178,4 +188,29 @@ async fn a_client_whose_window_opens_a_little_at_a_time_is_not_cut() {
         client.write_all(&window).await.unwrap();
     }
     assert_eq!(handler.open(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_after_a_refusal_is_not_reset() {
+    let drain = Drain::default();
+    let mut client = connect(&Refusing, &drain).await;
+    let piece = [b'x'; 16 * 1024];
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: gate\r\ncontent-length: {}\r\n\r\n",
+        1 << 20
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.readable().await.unwrap();
+    for _ in 0..10 {
+        client.write_all(&piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    // One that goes on for ever is not listened to for ever.
+    let sending = async { while client.write_all(&piece).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), sending)
+        .await
+        .unwrap();
 }
