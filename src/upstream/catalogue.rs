@@ -35,9 +35,11 @@ pub async fn watch_catalogues(mut upstreams: watch::Receiver<Arc<Upstreams>>, me
     loop {
         let now = Arc::clone(&upstreams.borrow_and_update());
         watches = follow(watches, &now, &metrics);
+        // None of them ends; where there is none, `all` would.
+        let any = !watches.is_empty();
         let all = futures_util::future::join_all(watches.iter_mut().map(|one| one.watch.as_mut()));
         tokio::select! {
-            _ = all => std::future::pending().await,
+            _ = all, if any => {}
             // Nobody can change them any more only while everything falls.
             changed = upstreams.changed() => if changed.is_err() {
                 return;

@@ -81,6 +81,18 @@ async fn connections_to_an_upstream_that_stays_are_kept_and_others_are_closed() 
 }
 
 #[tokio::test]
+async fn price_lists_are_fetched_when_a_reload_asks_for_them() {
+    let upstream = Upstream::waiting(&Arc::new(Notify::new())).await;
+    let gateway = Gateway::start(upstream.addr).await;
+    assert_eq!(upstream.price_lists(), 0);
+    for want in 1..=2 {
+        assert!(gateway.reload("[prices]\nsource = \"upstream\"\n").await);
+        eventually("a list is fetched", || upstream.price_lists() == want).await;
+        assert!(gateway.reload("[prices]\nsource = \"none\"\n").await);
+    }
+}
+
+#[tokio::test]
 async fn a_thousand_reloads_leave_nothing_behind() {
     let (one, other) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (one, other) = (Upstream::waiting(&one).await, Upstream::waiting(&other).await);

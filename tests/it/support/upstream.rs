@@ -182,6 +182,12 @@ impl Upstream {
             .collect()
     }
 
+    /// How often its price list was asked for.
+    pub fn price_lists(&self) -> usize {
+        let all = self.shared.recorded.lock().unwrap();
+        all.iter().filter(|request| is_price_list(request)).count()
+    }
+
     /// The only request so far.
     pub fn request(&self) -> Recorded {
         let requests = self.requests();
