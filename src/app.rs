@@ -42,6 +42,9 @@ use tasks::Tasks;
 /// How often what is no longer needed is forgotten.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 
+/// How often connections are closed that upstreams have closed.
+const HANG_UP_EVERY: Duration = Duration::from_secs(1);
+
 /// How often old usage is deleted, and holds are looked for that nobody closed.
 const SETTLE_UP_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -214,6 +217,7 @@ impl App {
         ));
         tasks.in_background(watch_catalogues(upstreams.subscribe(), Arc::clone(metrics)));
         tasks.in_background(tidied(Arc::clone(gate), self.keys));
+        tasks.in_background(hung_up(Arc::clone(gate)));
         tasks.in_background(settled_up(self.spend));
         let (drain, admin_drain) = (Drain::default(), Drain::default());
         let callers = Callers {
@@ -264,6 +268,14 @@ async fn tidied(gate: Arc<Gate>, keys: Arc<Keys>) {
         if let Err(error) = keys.tidy().await {
             tracing::warn!(%error, "old revocations could not be removed; the next round tries again");
         }
+    }
+}
+
+/// Closes connections to upstreams that no call will use; never ends.
+async fn hung_up(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(HANG_UP_EVERY).await;
+        gate.hang_up();
     }
 }
 

@@ -9,7 +9,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | ground | [`types`] |
-//! | tools | [`config`], [`metrics`], [`body`], [`stall`] |
+//! | tools | [`config`], [`metrics`], [`body`], [`stall`], [`bell`] |
 //! | nouns | [`token`], [`limit`], [`spend`], [`dialect`] |
 //! | what waits | [`queue`] |
 //! | the outside | [`upstream`], [`store`] |
@@ -40,6 +40,7 @@
 
 pub mod types;
 
+pub mod bell;
 pub mod body;
 pub mod config;
 pub mod metrics;

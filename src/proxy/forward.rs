@@ -7,7 +7,6 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 
 use super::head::named_by_connection;
 use super::identify::CREDENTIAL_HEADERS;
@@ -78,7 +77,7 @@ pub(super) async fn send(
     call: Box<Call>,
     peer: Peer,
     trace: &Trace,
-) -> Result<Response<Sent<Incoming>>, Rejection> {
+) -> Result<Response<Sent>, Rejection> {
     let path = call.route().upstream_path(upstream.openai_prefix());
     let method = call.method().clone();
     let (mut headers, body) = call.into_parts().await.map_err(Rejection::internal)?;

@@ -156,6 +156,11 @@ impl Gate {
         self.limits.forget_idle();
     }
 
+    /// Closes connections to upstreams that no call will use. To be called every second or so.
+    pub fn hang_up(&self) {
+        self.live.load().upstreams.tidy();
+    }
+
     /// Runs `answer` between the first and the last word on a call: its ids, its record, and what becomes of a no.
     async fn guarded<B, F>(&self, peer: Peer, mut request: Request<B>, answer: F) -> Response<Body>
     where

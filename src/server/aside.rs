@@ -5,11 +5,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use pin_project_lite::pin_project;
+
+use crate::bell::Bell;
 
 pin_project! {
     /// A future that is polled at first, and then whenever it was woken itself.
@@ -25,34 +26,10 @@ pin_project! {
     }
 }
 
-/// What `wait` rings when it is to be looked at.
-struct Bell {
-    rung: AtomicBool,
-    /// Stays after a ring: the task need not tell anew who it is.
-    task: Mutex<Option<Waker>>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = &*task {
-            task.wake_by_ref();
-        }
-    }
-}
-
 impl<F> Aside<F> {
     /// Waits for `wait`.
     pub(super) fn new(wait: F) -> Self {
-        let bell = Arc::new(Bell {
-            rung: AtomicBool::new(true),
-            task: Mutex::new(None),
-        });
+        let bell = Bell::new();
         Self {
             wait,
             waker: Waker::from(Arc::clone(&bell)),
@@ -68,21 +45,28 @@ impl<F: Future> Future for Aside<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let task = cx.waker();
-        if !this.task.as_ref().is_some_and(|known| known.will_wake(task)) {
-            *this.bell.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+        let is_known = this.task.as_ref().is_some_and(|known| known.will_wake(task));
+        let was_rung = this.bell.was_rung();
+        if was_rung {
+            this.bell.attend();
+            let waited = this.wait.poll(&mut Context::from_waker(this.waker));
+            if waited.is_ready() {
+                return waited;
+            }
+        }
+        if !is_known {
             *this.task = Some(task.clone());
         }
-        // In this order: a ring that comes while `wait` is looked at is another one.
-        if !this.bell.rung.load(Ordering::Relaxed) || !this.bell.rung.swap(false, Ordering::AcqRel) {
-            return Poll::Pending;
+        if was_rung || !is_known {
+            this.bell.leave(task);
         }
-        this.wait.poll(&mut Context::from_waker(this.waker))
+        Poll::Pending
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use tokio::sync::oneshot;

@@ -125,7 +125,8 @@ impl Connector {
     }
 }
 
-type Connection = Stalling<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
+/// A connection to an upstream.
+pub(super) type Connection = Stalling<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
 
 impl Service<Uri> for Connector {
     type Response = Connection;

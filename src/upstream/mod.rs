@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod connect;
+mod http1;
 mod pool;
 mod price_list;
 mod stall;
@@ -13,11 +14,10 @@ use std::time::Duration;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper::body::Incoming;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::config::{self, Protocol};
 use crate::metrics::Metrics;
 use crate::types::{ModelName, ModelPattern};
@@ -25,8 +25,8 @@ use crate::types::{ModelName, ModelPattern};
 pub use catalogue::watch_catalogues;
 use connect::Connector;
 pub use connect::{ConnectError, tls_config};
-use pool::Pool;
 pub use pool::Sent;
+use pool::{Pool, RequestError};
 pub use price_list::{expect_price_lists, watch_price_lists};
 
 /// Every upstream, in the order in which they are asked whether a model is theirs.
@@ -79,11 +79,10 @@ impl Upstreams {
                     .map(|old| Arc::clone(&old.pool));
                 let connector =
                     || Connector::new(&trust.tls, settings, base, metrics.upstream_connections(&name));
-                let pool = pool.unwrap_or_else(|| Arc::new(Pool::new(settings, &connector())));
-                let (host, base) = if pool.may_speak_http2() {
-                    (None, Base::of(base)?)
-                } else {
-                    (Some(host(base)?), Base::of(base)?.unnamed())
+                let pool = pool.unwrap_or_else(|| Arc::new(Pool::new(settings, connector())));
+                let (host, base) = match &*pool {
+                    Pool::Shared(_) => (None, Base::of(base)?),
+                    Pool::Http1(_) => (Some(host(base)?), Base::of(base)?.unnamed()),
                 };
                 let upstream = Upstream {
                     name,
@@ -137,6 +136,13 @@ impl Upstreams {
             .iter()
             .find(|(patterns, _)| patterns.iter().any(|p| p.matches(model)));
         route.map_or(&self.default, |(_, upstream)| upstream)
+    }
+
+    /// Lets go of connections that no call will use. To be called often: what the upstream has closed stays until then.
+    pub fn tidy(&self) {
+        for upstream in self.all() {
+            upstream.pool.tidy();
+        }
     }
 
     /// All of them, the default first.
@@ -214,13 +220,13 @@ pub struct Upstream {
 pub enum SendError {
     /// No connection could be made: the upstream has seen nothing of the call.
     #[error("no connection to the upstream")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
+    Unreachable(#[source] BoxError),
     /// The request's own body failed: its client stalled or broke off.
     #[error("the client's body failed on its way to the upstream")]
-    Body(#[source] hyper_util::client::legacy::Error),
+    Body(#[source] BoxError),
     /// The connection broke, or what came back was no HTTP.
     #[error("the upstream broke the call off before its answer")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] BoxError),
     /// No answer came in time.
     #[error("the upstream gave no answer for {0:?}")]
     TimedOut(Duration),
@@ -278,11 +284,7 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`SendError`]; after [`SendError::Unreachable`] the upstream has seen nothing.
-    pub async fn send(
-        &self,
-        path: &str,
-        mut request: Request<Body>,
-    ) -> Result<Response<Sent<Incoming>>, SendError> {
+    pub async fn send(&self, path: &str, mut request: Request<Body>) -> Result<Response<Sent>, SendError> {
         *request.uri_mut() = self.base.join(path).map_err(SendError::Path)?;
         *request.version_mut() = Version::HTTP_11;
         match &self.host {
@@ -296,9 +298,9 @@ impl Upstream {
         let answering = pin!(self.pool.request(request));
         match tokio::time::timeout(self.head_timeout, answering).await {
             Err(_) => Err(SendError::TimedOut(self.head_timeout)),
-            Ok(Err(error)) if error.is_connect() => Err(SendError::Unreachable(error)),
-            Ok(Err(error)) if is_of_body(&error) => Err(SendError::Body(error)),
-            Ok(Err(error)) => Err(SendError::Broken(error)),
+            Ok(Err(RequestError::Connect(error))) => Err(SendError::Unreachable(error)),
+            Ok(Err(RequestError::Broken(error))) if is_of_body(&*error) => Err(SendError::Body(error)),
+            Ok(Err(RequestError::Broken(error))) => Err(SendError::Broken(error)),
             Ok(Ok(answer)) => {
                 counted.status = answer.status().as_u16();
                 Ok(answer)
@@ -338,8 +340,8 @@ fn host(base: &Uri) -> Result<HeaderValue, ConnectError> {
 /// The part of the URI that every request to an upstream shares.
 #[derive(Debug)]
 struct Base {
-    scheme: Scheme,
-    authority: Authority,
+    /// Absent where requests name their path alone.
+    origin: Option<(Scheme, Authority)>,
     prefix: String,
 }
 
@@ -347,18 +349,16 @@ impl Base {
     fn of(uri: &Uri) -> Result<Self, ConnectError> {
         match (uri.scheme(), uri.authority()) {
             (Some(scheme), Some(authority)) => Ok(Self {
-                scheme: scheme.clone(),
-                authority: authority.clone(),
+                origin: Some((scheme.clone(), authority.clone())),
                 prefix: uri.path().trim_end_matches('/').to_owned(),
             }),
             _ => Err(ConnectError::BaseUrl),
         }
     }
 
-    /// The same where nothing goes by the authority. The pool takes its digest twice a call, byte by byte: the shorter
-    /// it is, the better.
+    /// The same for HTTP/1.1, whose request line has a path, while `Host` says the rest.
     fn unnamed(mut self) -> Self {
-        self.authority = Authority::from_static("u");
+        self.origin = None;
         self
     }
 
@@ -368,16 +368,16 @@ impl Base {
             prefix => PathAndQuery::try_from(format!("{prefix}{path}"))?,
         };
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
+        (parts.scheme, parts.authority) = self.origin.clone().unzip();
         parts.path_and_query = Some(whole);
         Ok(Uri::from_parts(parts)?)
     }
 }
 
 /// Whether hyper blames the body that it was to send.
-fn is_of_body(error: &hyper_util::client::legacy::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+fn is_of_body(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let cause = causes.find_map(|cause| cause.downcast_ref::<hyper::Error>());
     cause.is_some_and(hyper::Error::is_user)
 }
 
@@ -470,7 +470,7 @@ mod tests {
         let upstreams = upstreams();
         let of = |model: &str| upstreams.serving(&[ModelName::parse(model).unwrap()]);
         let joined = |model: &str| of(model).base.join("/v1/models?x=1").unwrap().to_string();
-        assert_eq!(joined("acme/m"), "http://u/base/v1/models?x=1");
+        assert_eq!(joined("acme/m"), "/base/v1/models?x=1");
         assert_eq!(joined("other/m"), "https://api.example.com/v1/models?x=1");
     }
 }

@@ -1,9 +1,9 @@
 //! The connections to one upstream.
 //!
-//! The pooled client keeps one HTTP/2 connection per host and never opens a second, so long streams would queue
-//! up behind that connection's stream limit. A pool is therefore several clients: a call goes to the first that
-//! has room, and the next one opens its connection only when the first is full. HTTP/1.1 has a connection per
-//! call anyway, so where nothing else can be spoken there is one client for all.
+//! Where HTTP/2 may be spoken, the pooled client keeps one connection per host and never opens a second, so long
+//! streams would queue up behind that connection's stream limit. Such a pool is therefore several clients: a call goes
+//! to the first that has room, and the next one opens its connection only when the first is full. Where nothing but
+//! HTTP/1.1 can be spoken, each call has a connection, and drives it ([`Http1`]).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use pin_project_lite::pin_project;
 
 use super::connect::Connector;
-use crate::body::Body;
+use super::http1::{Driven, Http1};
+use crate::body::{Body, BoxError};
 use crate::config::{self, Protocol};
 
 /// How many clients share the calls: 32 × 90 calls fit before HTTP/2 connections have to queue.
@@ -43,66 +43,94 @@ const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// read can't stop the others. (hyper's adaptive window gives the connection no more than one stream.)
 const H2_CONNECTION_WINDOW: u32 = 96 * H2_STREAM_WINDOW;
 
-/// Several pooled clients for one upstream.
+/// The connections to one upstream.
 #[derive(Debug)]
-pub(super) struct Pool {
-    first: Shared,
-    rest: Vec<Shared>,
+pub(super) enum Pool {
+    /// One for each call.
+    Http1(Http1),
+    /// Those of several clients, which calls share if HTTP/2 is spoken.
+    Shared(Box<[Shared; CLIENTS]>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    /// No connection could be made.
+    #[error("no connection")]
+    Connect(#[source] BoxError),
+    /// The connection failed, or the request's own body.
+    #[error("the connection broke")]
+    Broken(#[source] BoxError),
 }
 
 /// A client that several calls share.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     client: Client<Connector, Body>,
     calls: Arc<AtomicUsize>,
 }
 
+impl RequestError {
+    fn of(error: Error) -> Self {
+        if error.is_connect() {
+            Self::Connect(error.into())
+        } else {
+            Self::Broken(error.into())
+        }
+    }
+}
+
 impl Pool {
     /// A pool that opens its connections with `connector`.
-    pub(super) fn new(settings: &config::Upstream, connector: &Connector) -> Self {
-        let shared = |idle| Shared {
-            client: client(settings, connector, idle),
+    pub(super) fn new(settings: &config::Upstream, connector: Connector) -> Self {
+        if !connector.may_speak_http2() {
+            return Self::Http1(Http1::new(connector, settings.max_idle_per_host, IDLE));
+        }
+        let clients = idle_shares(settings.max_idle_per_host).map(|idle| Shared {
+            client: client(settings, &connector, idle),
             calls: Arc::default(),
-        };
-        let more = if connector.may_speak_http2() {
-            CLIENTS - 1
-        } else {
-            0
-        };
-        let (first, rest) = idle_shares(settings.max_idle_per_host, more);
-        Self {
-            first: shared(first),
-            rest: rest.into_iter().map(shared).collect(),
-        }
+        });
+        Self::Shared(Box::new(clients))
     }
 
-    /// Whether calls may share a connection.
-    pub(super) fn may_speak_http2(&self) -> bool {
-        !self.rest.is_empty()
-    }
-
-    /// Sends on the first client that has room; the call counts there until its answer's body has fallen.
-    pub(super) async fn request(&self, request: Request<Body>) -> Result<Response<Sent<Incoming>>, Error> {
-        let shared = self.roomiest();
-        let place = Place::take(&shared.calls);
-        let answer = shared.client.request(request).await?;
-        Ok(answer.map(|body| Sent { body, place }))
-    }
-
-    /// The first client that has room, or the least busy one when none has.
-    fn roomiest(&self) -> &Shared {
-        let mut least = (&self.first, self.first.calls());
-        for shared in &self.rest {
-            if least.1 < CALLS_PER_CLIENT {
-                break;
+    /// Sends a request and waits for the answer's head; in HTTP/1.1 its URI is to be a path. Dropping the future, or the
+    /// answer's body before its end, ends the call.
+    pub(super) async fn request(&self, request: Request<Body>) -> Result<Response<Sent>, RequestError> {
+        match self {
+            Self::Http1(connections) => {
+                let answer = connections.request(request).await?;
+                Ok(answer.map(|body| Sent(By::Own(body))))
             }
-            let calls = shared.calls();
-            if calls < least.1 {
-                least = (shared, calls);
+            Self::Shared(clients) => {
+                let shared = roomiest(clients);
+                let place = Place::take(&shared.calls);
+                let answer = shared.client.request(request).await.map_err(RequestError::of)?;
+                Ok(answer.map(|body| Sent(By::Shared { body, _place: place })))
             }
         }
-        least.0
     }
+
+    /// Lets go of what no call will use.
+    pub(super) fn tidy(&self) {
+        if let Self::Http1(connections) = self {
+            connections.tidy();
+        }
+    }
+}
+
+/// The first client that has room, or the least busy one when none has.
+fn roomiest([first, rest @ ..]: &[Shared; CLIENTS]) -> &Shared {
+    let mut least = (first, first.calls());
+    for shared in rest {
+        if least.1 < CALLS_PER_CLIENT {
+            break;
+        }
+        let calls = shared.calls();
+        if calls < least.1 {
+            least = (shared, calls);
+        }
+    }
+    least.0
 }
 
 impl Shared {
@@ -126,22 +154,17 @@ fn client(settings: &config::Upstream, connector: &Connector, max_idle: usize) -
         .build(connector.clone())
 }
 
-/// How many idle connections each client may keep: the first one and `more` others, `most` in all.
+/// How many idle connections each client may keep, `most` in all.
 ///
 /// Every client keeps one, since without it HTTP/2 connections would not be shared either. The earlier ones, which have
-/// the most calls, get of the rest as much as they can use; with one client alone that is everything.
-fn idle_shares(most: usize, more: usize) -> (usize, Vec<usize>) {
-    let mut left = most.saturating_sub(1 + more);
-    let mut share = |_| {
+/// the most calls, get of the rest as much as they can use.
+fn idle_shares(most: usize) -> [usize; CLIENTS] {
+    let mut left = most.saturating_sub(CLIENTS);
+    std::array::from_fn(|_| {
         let extra = left.min(CALLS_PER_CLIENT - 1);
         left -= extra;
         1 + extra
-    };
-    if more == 0 {
-        return (most, Vec::new());
-    }
-    let first = share(0);
-    (first, (0..more).map(share).collect())
+    })
 }
 
 /// A call's place on a client.
@@ -161,33 +184,47 @@ impl Drop for Place {
     }
 }
 
-pin_project! {
-    /// The body of an upstream's answer; holds the call's place on its client. Dropping it ends the call.
-    #[derive(Debug)]
-    pub struct Sent<B> {
-        #[pin]
-        body: B,
-        place: Place,
-    }
+/// The body of an upstream's answer. Dropping it ends the call.
+#[derive(Debug)]
+pub struct Sent(By);
+
+/// What the call's connection is.
+#[derive(Debug)]
+enum By {
+    Own(Driven),
+    /// Shared; the call has its place there until the body falls.
+    Shared {
+        body: Incoming,
+        _place: Place,
+    },
 }
 
-impl<B: HttpBody<Data = Bytes>> HttpBody for Sent<B> {
+impl HttpBody for Sent {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = hyper::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            By::Own(body) => Pin::new(body).poll_frame(cx),
+            By::Shared { body, .. } => Pin::new(body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.0 {
+            By::Own(body) => body.is_end_stream(),
+            By::Shared { body, .. } => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.0 {
+            By::Own(body) => body.size_hint(),
+            By::Shared { body, .. } => body.size_hint(),
+        }
     }
 }
 
@@ -197,12 +234,10 @@ mod tests {
 
     #[test]
     fn idle_connections_are_bounded_over_all_clients() {
-        assert_eq!(idle_shares(512, 0), (512, vec![]));
-        let (first, rest) = idle_shares(512, CLIENTS - 1);
-        assert_eq!(first, CALLS_PER_CLIENT);
-        assert_eq!(first + rest.iter().sum::<usize>(), 512);
-        assert!(rest.iter().all(|idle| *idle >= 1));
-        let (first, rest) = idle_shares(5, CLIENTS - 1);
-        assert_eq!(first + rest.iter().sum::<usize>(), CLIENTS, "one each");
+        let shares = idle_shares(512);
+        assert_eq!(shares[0], CALLS_PER_CLIENT);
+        assert_eq!(shares.iter().sum::<usize>(), 512);
+        assert!(shares.iter().all(|idle| *idle >= 1));
+        assert_eq!(idle_shares(5), [1; CLIENTS], "one each");
     }
 }

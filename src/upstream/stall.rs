@@ -15,6 +15,7 @@ use crate::metrics::InFlight;
 use crate::stall::WriteStall;
 
 /// A connection whose writes fail when nothing of them was taken for `limit`.
+#[derive(Debug)]
 pub(super) struct Stalling<S> {
     inner: S,
     stall: WriteStall,
