@@ -1,17 +1,16 @@
 //! A waker that remembers that it was rung, for futures that are polled within others.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
-
-use futures_util::task::AtomicWaker;
 
 /// Rings for one task, though not while the task attends to it: who is there anyway looks before it leaves.
 #[derive(Debug)]
 pub struct Bell {
     rung: AtomicBool,
     attended: AtomicBool,
-    task: AtomicWaker,
+    /// Stays after a ring: one that comes late must not take from the next one whom to wake.
+    task: Mutex<Option<Waker>>,
 }
 
 impl Bell {
@@ -20,7 +19,7 @@ impl Bell {
         Arc::new(Self {
             rung: AtomicBool::new(true),
             attended: AtomicBool::new(true),
-            task: AtomicWaker::new(),
+            task: Mutex::default(),
         })
     }
 
@@ -34,14 +33,22 @@ impl Bell {
         self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::SeqCst)
     }
 
-    /// The next ring wakes `task`; one that came meanwhile does so at once.
+    /// Rings wake `task` until it attends again; one that came meanwhile does so at once.
     pub fn leave(&self, task: &Waker) {
-        self.task.register(task);
+        let mut known = self.task();
+        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *known = Some(task.clone());
+        }
+        drop(known);
         self.attended.store(false, Ordering::SeqCst);
         // In this order: a ring that found the task attending is seen here, a later one finds it gone.
         if self.rung.load(Ordering::SeqCst) {
             task.wake_by_ref();
         }
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,8 +59,11 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.store(true, Ordering::SeqCst);
-        if !self.attended.load(Ordering::SeqCst) {
-            self.task.wake();
+        if self.attended.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(task) = &*self.task() {
+            task.wake_by_ref();
         }
     }
 }
@@ -93,6 +103,22 @@ mod tests {
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "it is there");
         bell.leave(&task);
         assert_eq!(count.0.load(Ordering::SeqCst), 2, "it left without a look");
+    }
+
+    /// A ring that was seen before it had woken anybody, and another one after it.
+    #[test]
+    fn a_late_ring_takes_nothing_from_the_next() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let bell = Bell::new();
+        bell.was_rung();
+        bell.leave(&Waker::from(Arc::clone(&count)));
+        bell.rung.store(true, Ordering::SeqCst);
+        assert!(bell.was_rung());
+        let late = bell.task().clone();
+        late.unwrap().wake();
+        Waker::from(Arc::clone(&bell)).wake();
+        Waker::from(bell).wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 3);
     }
 
     /// Another thread counts up and rings; the task must see each count before the next one is made.

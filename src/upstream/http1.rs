@@ -15,6 +15,7 @@ use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -36,7 +37,7 @@ impl Http1 {
         let resting = Resting {
             max_idle,
             idle,
-            connections: Mutex::default(),
+            connections: Mutex::new(Some(Vec::new())),
         };
         Self {
             connector,
@@ -56,7 +57,8 @@ impl Http1 {
                 Some(line) => line,
                 None => self.connect().await?,
             };
-            let mut answering = pin!(line.sender.try_send_request(request));
+            // Not counted against the task's budget: it would wait for a waker then, not for the connection.
+            let mut answering = pin!(unconstrained(line.sender.try_send_request(request)));
             let answered = poll_fn(|cx| line.poll_through(cx, |cx| answering.as_mut().poll(cx))).await;
             let mut error = match answered {
                 Ok(answer) => return Ok(answer.map(|body| Driven::new(body, line, &self.resting))),
@@ -87,6 +89,13 @@ impl Http1 {
     /// Lets go of connections that have rested for too long or were closed by the upstream.
     pub(super) fn tidy(&self) {
         self.resting.tidy();
+    }
+}
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        let resting = self.resting.connections().take();
+        drop(resting);
     }
 }
 
@@ -144,18 +153,19 @@ impl Line {
     }
 }
 
-/// Connections between two calls, the newest last.
+/// Connections between two calls.
 #[derive(Debug)]
 struct Resting {
     max_idle: usize,
     idle: Duration,
-    connections: Mutex<Vec<(Instant, Line)>>,
+    /// The newest last; `None` once no call can come for them.
+    connections: Mutex<Option<Vec<(Instant, Line)>>>,
 }
 
 impl Resting {
     /// The one that came last, for it is the likeliest to be open still.
     fn take(&self) -> Option<Line> {
-        let (since, line) = self.connections().pop()?;
+        let (since, line) = self.connections().as_mut()?.pop()?;
         (since.elapsed() < self.idle).then_some(line)
     }
 
@@ -165,21 +175,27 @@ impl Resting {
             return;
         }
         let mut connections = self.connections();
-        if connections.len() < self.max_idle {
+        let room = connections.as_mut().filter(|those| those.len() < self.max_idle);
+        if let Some(connections) = room {
             connections.push((Instant::now(), line));
         }
     }
 
     fn tidy(&self) {
         let now = Instant::now();
-        let may_stay = |(since, line): &mut (Instant, Line)| {
+        let goes = |(since, line): &mut (Instant, Line)| {
             line.drive();
-            now.duration_since(*since) < self.idle && line.sender.is_ready()
+            now.duration_since(*since) >= self.idle || !line.sender.is_ready()
         };
-        self.connections().retain_mut(may_stay);
+        let mut connections = self.connections();
+        let those = connections.iter_mut();
+        let gone: Vec<_> = those.flat_map(|those| those.extract_if(.., goes)).collect();
+        // Nobody waits for them to be closed.
+        drop(connections);
+        drop(gone);
     }
 
-    fn connections(&self) -> MutexGuard<'_, Vec<(Instant, Line)>> {
+    fn connections(&self) -> MutexGuard<'_, Option<Vec<(Instant, Line)>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -227,7 +243,13 @@ impl HttpBody for Driven {
             return body.poll_frame(cx);
         };
         let frame = ready!(line.poll_through(cx, |cx| body.as_mut().poll_frame(cx)));
-        if frame.is_none() || self.body.is_end_stream() {
+        // Nothing follows trailers, and whoever passes them on does not ask again.
+        let is_last = match &frame {
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if is_last {
             self.rest();
         }
         Poll::Ready(frame)

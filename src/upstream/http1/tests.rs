@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::coop::consume_budget;
 use tokio_util::task::TaskTracker;
 
 use super::*;
@@ -53,7 +54,7 @@ async fn answering(mut stream: TcpStream, answer: &'static [u8]) {
     while request_came(&mut stream).await && stream.write_all(answer).await.is_ok() {}
 }
 
-fn connections(addr: SocketAddr, max_idle: usize, idle: Duration) -> Http1 {
+fn pool_of(addr: SocketAddr, max_idle: usize, idle: Duration) -> Http1 {
     let base: Uri = format!("http://{addr}").parse().unwrap();
     let settings = config::Upstream::at(base.clone());
     let count = Metrics::new().unwrap().upstream_connections(&"test".into());
@@ -66,6 +67,10 @@ fn get() -> Request<Body> {
         .header("host", "test")
         .body(Body::empty())
         .unwrap()
+}
+
+fn resting(pool: &Http1) -> usize {
+    pool.resting.connections().as_ref().map_or(0, Vec::len)
 }
 
 async fn whole(answer: Response<Driven>) -> Bytes {
@@ -89,17 +94,26 @@ async fn calls_one_after_another_share_a_connection() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-end: 1\r\n\r\n",
     ] {
         let (addr, accepted) = server(move |stream| answering(stream, answer)).await;
-        let connections = connections(addr, 8, IDLE);
+        let pool = pool_of(addr, 8, IDLE);
         for _ in 0..50 {
-            let answer = connections.request(get()).await.unwrap();
+            let answer = pool.request(get()).await.unwrap();
             assert_eq!(whole(answer).await, "hi");
         }
         assert_eq!(accepted.load(Ordering::SeqCst), 1);
     }
-    let (addr, accepted) = server(|stream| answering(stream, b"HTTP/1.1 204 No Content\r\n\r\n")).await;
-    let connections = connections(addr, 8, IDLE);
+    let trailers = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-end: 1\r\n\r\n";
+    let (addr, accepted) = server(|stream| answering(stream, trailers)).await;
+    let pool = pool_of(addr, 8, IDLE);
     for _ in 0..50 {
-        drop(connections.request(get()).await.unwrap());
+        let mut body = pool.request(get()).await.unwrap().into_body();
+        // As the server passes them on: to the trailers and no further.
+        while !body.frame().await.unwrap().unwrap().is_trailers() {}
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
+    let (addr, accepted) = server(|stream| answering(stream, b"HTTP/1.1 204 No Content\r\n\r\n")).await;
+    let pool = pool_of(addr, 8, IDLE);
+    for _ in 0..50 {
+        drop(pool.request(get()).await.unwrap());
     }
     assert_eq!(
         accepted.load(Ordering::SeqCst),
@@ -115,9 +129,9 @@ async fn a_call_that_meets_a_closed_connection_goes_out_on_another() {
         stream.write_all(ANSWER).await.unwrap();
     })
     .await;
-    let connections = connections(addr, 8, IDLE);
+    let pool = pool_of(addr, 8, IDLE);
     for round in 1..=20 {
-        let answer = connections.request(get()).await.unwrap();
+        let answer = pool.request(get()).await.unwrap();
         assert_eq!(whole(answer).await, "hi");
         assert_eq!(accepted.load(Ordering::SeqCst), round);
         // The close has come by then, though nobody has looked.
@@ -143,9 +157,9 @@ async fn what_an_upstream_sends_beyond_its_answer_is_no_answer() {
             request_came(&mut stream).await;
         })
         .await;
-        let connections = connections(addr, 8, IDLE);
+        let pool = pool_of(addr, 8, IDLE);
         for round in 1..=10 {
-            let answer = connections.request(get()).await.unwrap();
+            let answer = pool.request(get()).await.unwrap();
             assert_eq!(whole(answer).await, "hi");
             assert_eq!(accepted.load(Ordering::SeqCst), round);
             tokio::time::sleep(4 * pause).await;
@@ -156,15 +170,15 @@ async fn what_an_upstream_sends_beyond_its_answer_is_no_answer() {
 #[tokio::test]
 async fn so_many_connections_rest_as_may() {
     let (addr, accepted) = server(|stream| answering(stream, ANSWER)).await;
-    let connections = connections(addr, 3, IDLE);
+    let pool = pool_of(addr, 3, IDLE);
     for (at_once, in_all) in [(8, 8), (8, 8 + 5), (3, 8 + 5)] {
-        let requests = (0..at_once).map(|_| connections.request(get()));
+        let requests = (0..at_once).map(|_| pool.request(get()));
         let answers = futures_util::future::try_join_all(requests).await.unwrap();
         for answer in answers {
             assert_eq!(whole(answer).await, "hi");
         }
         assert_eq!(accepted.load(Ordering::SeqCst), in_all);
-        assert_eq!(connections.resting.connections().len(), 3);
+        assert_eq!(resting(&pool), 3);
     }
 }
 
@@ -177,16 +191,31 @@ async fn connections_that_were_closed_or_rest_too_long_are_let_go() {
     })
     .await;
     for idle in [IDLE, Duration::from_millis(50)] {
-        let connections = connections(addr, 8, idle);
-        assert_eq!(whole(connections.request(get()).await.unwrap()).await, "hi");
-        connections.tidy();
-        assert_eq!(connections.resting.connections().len(), 1, "too early");
+        let pool = pool_of(addr, 8, idle);
+        assert_eq!(whole(pool.request(get()).await.unwrap()).await, "hi");
+        pool.tidy();
+        assert_eq!(resting(&pool), 1, "too early");
         eventually(|| {
-            connections.tidy();
-            connections.resting.connections().is_empty()
+            pool.tidy();
+            resting(&pool) == 0
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn nothing_rests_when_the_pool_has_gone() {
+    let (addr, _) = server(|stream| answering(stream, ANSWER)).await;
+    let pool = pool_of(addr, 8, IDLE);
+    let (one, other) = (pool.request(get()), pool.request(get()));
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    assert_eq!(whole(one).await, "hi");
+    let left = Arc::downgrade(&pool.resting);
+    assert_eq!(resting(&pool), 1);
+    drop(pool);
+    assert!(left.upgrade().unwrap().connections().is_none());
+    assert_eq!(whole(other).await, "hi");
+    assert!(left.upgrade().is_none());
 }
 
 #[tokio::test]
@@ -205,8 +234,8 @@ async fn a_call_that_is_given_up_closes_its_connection() {
             }
         })
         .await;
-        let connections = connections(addr, 8, IDLE);
-        let asked = connections.request(get());
+        let pool = pool_of(addr, 8, IDLE);
+        let asked = pool.request(get());
         let given_up = async {
             // With a head there is a body to hold, without one a future.
             let mut answer = asked.await.unwrap().into_body();
@@ -222,7 +251,7 @@ async fn a_call_that_is_given_up_closes_its_connection() {
             () = holding => {}
         }
         eventually(|| open.load(Ordering::SeqCst) == 0).await;
-        assert!(connections.resting.connections().is_empty());
+        assert!(resting(&pool) == 0);
     }
 }
 
@@ -235,15 +264,43 @@ async fn a_connection_whose_request_was_not_read_to_its_end_serves_no_other_call
         drop(stream.read_to_end(&mut rest).await);
     })
     .await;
-    let connections = connections(addr, 8, IDLE);
+    let pool = pool_of(addr, 8, IDLE);
     for round in 1..=10 {
         let unending = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, hyper::Error>>());
         let request = Request::post("/").header("host", "test");
         let request = request.body(Body::stream(unending)).unwrap();
-        let answer = connections.request(request).await.unwrap();
+        let answer = pool.request(request).await.unwrap();
         assert_eq!(whole(answer).await, "hi");
         assert_eq!(accepted.load(Ordering::SeqCst), round);
-        assert!(connections.resting.connections().is_empty());
+        assert!(resting(&pool) == 0);
+    }
+}
+
+/// A task that does much at once has little left of what it may do before it lets others go first.
+#[tokio::test]
+async fn an_answer_is_seen_however_little_its_task_may_still_do() {
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n";
+    let (addr, _) = server(|stream| answering(stream, answer)).await;
+    let pool = pool_of(addr, 8, IDLE);
+    for spent in 100..128 {
+        let mut asking = Box::pin(async { whole(pool.request(get()).await.unwrap()).await });
+        let asked = poll_fn(|cx| {
+            let mut unwoken = Context::from_waker(Waker::noop());
+            let mut units = (0..spent).map(|_| pin!(consume_budget()).poll(&mut unwoken));
+            if units.any(|unit| unit.is_pending()) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            asking.as_mut().poll(cx)
+        });
+        let start = Instant::now();
+        let answer = tokio::time::timeout(Duration::from_secs(4), asked).await;
+        assert_eq!(answer.unwrap(), "hi");
+        // The time limit looks once more when it is over.
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "{spent} units were spent"
+        );
     }
 }
 
@@ -266,13 +323,13 @@ async fn no_piece_is_missed_on_several_threads() {
         }
     })
     .await;
-    let connections = Arc::new(connections(addr, 64, IDLE));
+    let pool = Arc::new(pool_of(addr, 64, IDLE));
     let tasks = TaskTracker::new();
     let calls = (0..32).map(|_| {
-        let connections = Arc::clone(&connections);
+        let pool = Arc::clone(&pool);
         tasks.spawn(async move {
             for _ in 0..10 {
-                let answer = connections.request(get()).await.unwrap();
+                let answer = pool.request(get()).await.unwrap();
                 assert_eq!(whole(answer).await, "abc".repeat(PIECES));
             }
         })
