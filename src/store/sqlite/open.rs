@@ -35,7 +35,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection is told, besides WAL. A commit is on the disk when it returns, and nothing that was deleted or
 /// replaced can be read from the file. The log goes into the database from 4 MiB on; what a long reader made it grow to is
-/// given back down to 64 MiB. The cache, of 32 MiB at most, holds what 100,000 purses need.
+/// given back down to 64 MiB. The cache takes 8 MiB at most; what else is often read is in the system's.
 const SETTINGS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
@@ -44,7 +44,7 @@ const SETTINGS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA wal_autocheckpoint = 1000;
     PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -32768;
+    PRAGMA cache_size = -8192;
     PRAGMA temp_store = MEMORY;
 ";
 
