@@ -63,10 +63,12 @@ pin_project! {
     struct Metered<B> {
         #[pin]
         body: B,
+        // Since the first wait for the upstream.
         #[pin]
-        timer: Sleep,
+        timer: Option<Sleep>,
         idle: Duration,
-        last: Instant,
+        // Since when the upstream is silent; set when a piece of its answer does not follow at once.
+        silent: Option<Instant>,
         // What comes after data that was held back: trailers, or the upstream's failure.
         waiting: Option<Last>,
         ended: bool,
@@ -80,12 +82,11 @@ impl<B: HttpBody<Data = Bytes>> Metered<B> {
         if ended {
             meter.settle(Outcome::Completed);
         }
-        let last = Instant::now();
         Self {
             body,
-            timer: tokio::time::sleep_until(last + idle),
+            timer: None,
             idle,
-            last,
+            silent: None,
             waiting: None,
             ended,
             meter,
@@ -117,20 +118,14 @@ where
                     return broken_off(held, error.into(), this.waiting, cx);
                 }
                 Poll::Ready(None) => None,
-                Poll::Pending => {
-                    while this.timer.as_mut().poll(cx).is_ready() {
-                        let deadline = *this.last + *this.idle;
-                        if deadline <= Instant::now() {
-                            *this.ended = true;
-                            let held = this.meter.failed(Outcome::TimedOut);
-                            return broken_off(held, Silent(*this.idle).into(), this.waiting, cx);
-                        }
-                        this.timer.as_mut().reset(deadline);
-                    }
-                    return Poll::Pending;
+                Poll::Pending if is_over(this.timer.as_mut(), this.silent, *this.idle, cx) => {
+                    *this.ended = true;
+                    let held = this.meter.failed(Outcome::TimedOut);
+                    return broken_off(held, Silent(*this.idle).into(), this.waiting, cx);
                 }
+                Poll::Pending => return Poll::Pending,
             };
-            *this.last = Instant::now();
+            *this.silent = None;
             *this.ended = frame.is_none() || this.body.is_end_stream();
             let passing = this.meter.passing(frame, *this.ended);
             if *this.ended {
@@ -175,6 +170,29 @@ where
     fn expect(self: Pin<&mut Self>, events: u64) {
         self.project().meter.record.under_way(events);
     }
+}
+
+/// Whether the silence has lasted for `idle`; wakes the task when it has.
+fn is_over(
+    mut timer: Pin<&mut Option<Sleep>>,
+    silent: &mut Option<Instant>,
+    idle: Duration,
+    cx: &mut Context<'_>,
+) -> bool {
+    let deadline = *silent.get_or_insert_with(Instant::now) + idle;
+    if timer.is_none() {
+        timer.set(Some(tokio::time::sleep_until(deadline)));
+    }
+    // Armed for an earlier silence it goes off too soon: to arm it for each would cost more.
+    while let Some(mut timer) = timer.as_mut().as_pin_mut()
+        && timer.as_mut().poll(cx).is_ready()
+    {
+        if deadline <= Instant::now() {
+            return true;
+        }
+        timer.reset(deadline);
+    }
+    false
 }
 
 /// What ends a body after data that was held back.

@@ -18,6 +18,7 @@ mod ratios;
 mod reservation;
 mod settling;
 mod waiting;
+mod weigh;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,12 @@ pub use ledger::{
 };
 pub use price::Price;
 pub use prices::{PriceTable, Prices};
+use reservation::Open;
 pub use reservation::{InFlight, Reservation, Seen, Stage, Unsent};
-use reservation::{Offer, Open};
 use settling::MAX_OPEN;
 pub use settling::{Ended, Settling};
 pub use waiting::{Closing, Waiting};
+use weigh::entry;
 
 /// The longest wait for a hold. A ledger that takes longer counts as one that can't be written.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -53,9 +55,6 @@ const LONGEST_CALL: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// How long usage rows are kept: more than a year, so that years can be compared.
 const RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// The longest wait for the first price lists.
-const PRICES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Money: the rules in force, the prices, and the way into the ledger.
 #[derive(Debug)]
@@ -210,13 +209,26 @@ impl Spend {
         let capped = !purses.is_empty();
         let slot = self.slot(capped)?;
         let entry = entry(route, at, call.models().first());
-        let mut open = self.weigh(route, call, entry, capped).await;
+        let mut open = self.weigh(route, call, entry, capped);
         open.slot = slot;
         if !capped {
             open.may_hold = false;
             return Ok(Reservation::new(open));
         }
-        let ceiling = open.set_ceiling(&rules, call.output_can_be_clamped())?;
+        // Boxed, so that other calls do not carry what it takes.
+        Box::pin(self.hold_ceiling(open, purses, call, &rules)).await
+    }
+
+    /// Holds what a call costs at the most, and clamps its output where the rest does not pay for more.
+    async fn hold_ceiling(
+        &self,
+        mut open: Open,
+        purses: Vec<(Purse, Money)>,
+        call: &mut impl Spending,
+        rules: &Rules,
+    ) -> Result<Reservation<Unsent>, ReserveError> {
+        self.await_prices(&mut open, call.models()).await;
+        let ceiling = open.set_ceiling(rules, call.output_can_be_clamped())?;
         let order = HoldOrder {
             owner: self.owner,
             entry: open.entry.clone(),
@@ -232,35 +244,6 @@ impl Spend {
             open.clamped = Some(tokens);
         }
         Ok(reservation)
-    }
-
-    /// What is known of a call before anything is held for it.
-    async fn weigh(
-        self: &Arc<Self>,
-        route: Route<'_>,
-        call: &mut impl Spending,
-        entry: Entry,
-        capped: bool,
-    ) -> Open {
-        let offers = self.offers(route.upstream, call.models(), capped).await;
-        let mut prices = offers.iter().filter_map(|offer| offer.price.as_ref());
-        let weighed = capped || prices.any(|price| price.goes_by_demand());
-        Open {
-            spend: Arc::clone(self),
-            slot: None,
-            entry,
-            labels: labels(route),
-            offers,
-            upstream: route.upstream.to_owned(),
-            demand: if weighed { call.demand() } else { call.outline() },
-            weighed,
-            ceiling: None,
-            asked: false,
-            may_hold: true,
-            money: None,
-            left: None,
-            clamped: None,
-        }
     }
 
     async fn hold(&self, mut open: Open, order: HoldOrder) -> Result<Reservation<Unsent>, ReserveError> {
@@ -345,20 +328,6 @@ impl Spend {
         }
     }
 
-    async fn offers(&self, upstream: &str, models: &[ModelName], capped: bool) -> Vec<Offer> {
-        let offer = |model: &ModelName| Offer {
-            model: model.clone(),
-            price: self.prices.price(upstream, model),
-        };
-        let offers: Vec<Offer> = models.iter().map(offer).collect();
-        let known = offers.iter().all(|offer| offer.price.is_some());
-        if known || !capped {
-            return offers;
-        }
-        self.prices.ready(upstream, PRICES_TIMEOUT).await;
-        models.iter().map(offer).collect()
-    }
-
     fn max_output(&self) -> u64 {
         self.rules.load().max_output
     }
@@ -372,27 +341,6 @@ fn count_recovered(metrics: &Metrics, left: Recovered) {
     let model = left.model.as_ref().map(|model| metrics.models().label(model));
     let labels = SpendLabels::new(left.account, left.key, model.unwrap_or_else(ModelLabel::none));
     metrics.spent(&labels, left.amount);
-}
-
-fn entry(route: Route<'_>, at: Duration, model: Option<&ModelName>) -> Entry {
-    Entry {
-        call: CallId::new(at),
-        at,
-        account: route.payer.account.clone(),
-        key: route.payer.key.clone(),
-        token: route.payer.token.cloned(),
-        model: model.cloned(),
-        route: route.surface,
-        request_id: route.request_id.clone(),
-    }
-}
-
-fn labels(route: Route<'_>) -> SpendLabels {
-    SpendLabels::new(
-        route.payer.account.clone(),
-        route.payer.key.clone(),
-        route.label.clone(),
-    )
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use super::ledger::{HoldOrder, WAITING};
 use super::reservation::{Reservation, Unsent};
 use super::settling::Ended;
-use super::{ReserveError, Route, Spend, Spending, caps, entry};
+use super::weigh::entry;
+use super::{ReserveError, Route, Spend, Spending, caps};
 use crate::types::{CallId, Money};
 
 /// The longest wait for the end of a call whose answer was left: longer than any is read on.
@@ -55,7 +56,8 @@ impl Spend {
             return Ok(None);
         }
         let entry = entry(route, at, call.models().first());
-        let mut open = self.weigh(route, call, entry, true).await;
+        let mut open = self.weigh(route, call, entry, true);
+        self.await_prices(&mut open, call.models()).await;
         let ceiling = open.set_ceiling(&rules, call.output_can_be_clamped())?;
         Ok(Some(HoldOrder {
             owner: WAITING,
@@ -80,9 +82,10 @@ impl Spend {
         let (ended, closing) = mpsc::channel(1);
         let mut entry = entry(route, waiting.at, call.models().first());
         entry.call = waiting.call;
-        let mut open = self.weigh(route, call, entry, waiting.held.is_some()).await;
+        let mut open = self.weigh(route, call, entry, waiting.held.is_some());
         open.slot = ended.try_reserve_owned().ok();
         if let Some(held) = waiting.held {
+            self.await_prices(&mut open, call.models()).await;
             let rules = self.rules.load_full();
             let ceiling = open.set_ceiling(&rules, call.output_can_be_clamped())?;
             if held < ceiling.least {

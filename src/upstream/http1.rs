@@ -55,7 +55,8 @@ impl Http1 {
             let is_new = rested.is_none();
             let mut line = match rested {
                 Some(line) => line,
-                None => self.connect().await?,
+                // Boxed, so that other calls do not carry what it takes.
+                None => Box::pin(self.connect()).await?,
             };
             // Not counted against the task's budget: it would wait for a waker then, not for the connection.
             let mut answering = pin!(unconstrained(line.sender.try_send_request(request)));
