@@ -143,18 +143,25 @@ async fn a_call_that_meets_a_closed_connection_goes_out_on_another() {
 async fn what_an_upstream_sends_beyond_its_answer_is_no_answer() {
     let beyond: &[u8] =
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno";
-    for pause in [Duration::ZERO, Duration::from_millis(5)] {
-        let (addr, accepted) = server(move |mut stream| async move {
-            request_came(&mut stream).await;
-            let (answer, more) = beyond.split_at(ANSWER.len());
-            if pause.is_zero() {
-                stream.write_all(beyond).await.unwrap();
-            } else {
-                stream.write_all(answer).await.unwrap();
-                tokio::time::sleep(pause).await;
-                stream.write_all(more).await.unwrap();
+    for pause in [None, Some(Duration::from_millis(5))] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let sending = Arc::clone(&sent);
+        let (addr, accepted) = server(move |mut stream| {
+            let sending = Arc::clone(&sending);
+            async move {
+                request_came(&mut stream).await;
+                let (answer, more) = beyond.split_at(ANSWER.len());
+                match pause {
+                    None => stream.write_all(beyond).await.unwrap(),
+                    Some(pause) => {
+                        stream.write_all(answer).await.unwrap();
+                        tokio::time::sleep(pause).await;
+                        stream.write_all(more).await.unwrap();
+                    }
+                }
+                sending.fetch_add(1, Ordering::SeqCst);
+                request_came(&mut stream).await;
             }
-            request_came(&mut stream).await;
         })
         .await;
         let pool = pool_of(addr, 8, IDLE);
@@ -162,7 +169,11 @@ async fn what_an_upstream_sends_beyond_its_answer_is_no_answer() {
             let answer = pool.request(get()).await.unwrap();
             assert_eq!(whole(answer).await, "hi");
             assert_eq!(accepted.load(Ordering::SeqCst), round);
-            tokio::time::sleep(4 * pause).await;
+            while sent.load(Ordering::SeqCst) < round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Whoever sleeps lets the runtime hear of what has come.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
