@@ -344,3 +344,48 @@ fn fit(mut trailers: HeaderMap) -> HeaderMap {
     forward::strip_trailers(&mut trailers);
     trailers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_lasts_from_the_first_look_that_finds_nothing() {
+        const IDLE: Duration = Duration::from_secs(10);
+        let mut timer = pin!(None);
+        for unasked in [0, 4, 25] {
+            // After a piece a client that takes its time asks for no other one.
+            let mut silent = None;
+            tokio::time::advance(Duration::from_secs(unasked)).await;
+            let began = Instant::now();
+            poll_fn(|cx| match is_over(timer.as_mut(), &mut silent, IDLE, cx) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            let lasted = began.elapsed();
+            assert!(
+                (IDLE..IDLE + Duration::from_millis(5)).contains(&lasted),
+                "{lasted:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_in_time_begins_the_silence_anew() {
+        const IDLE: Duration = Duration::from_secs(10);
+        let mut timer = pin!(None);
+        for _ in 0..5 {
+            let mut silent = None;
+            let waiting = poll_fn(|cx| match is_over(timer.as_mut(), &mut silent, IDLE, cx) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            let waited = tokio::time::timeout(Duration::from_secs(9), waiting).await;
+            assert!(waited.is_err(), "it was not silent for so long");
+        }
+    }
+}

@@ -262,7 +262,7 @@ async fn a_call_that_is_given_up_closes_its_connection() {
             () = holding => {}
         }
         eventually(|| open.load(Ordering::SeqCst) == 0).await;
-        assert!(resting(&pool) == 0);
+        assert_eq!(resting(&pool), 0);
     }
 }
 
@@ -283,7 +283,7 @@ async fn a_connection_whose_request_was_not_read_to_its_end_serves_no_other_call
         let answer = pool.request(request).await.unwrap();
         assert_eq!(whole(answer).await, "hi");
         assert_eq!(accepted.load(Ordering::SeqCst), round);
-        assert!(resting(&pool) == 0);
+        assert_eq!(resting(&pool), 0);
     }
 }
 
