@@ -20,6 +20,12 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of every byte.
 const HIGHEST: u64 = 0x8080_8080_8080_8080;
 
+/// The [`rank`] of the lowest byte that is not ASCII.
+const FIRST_HIGH: u8 = 0x80 - b' ';
+
+/// The [`rank`] of the lowest control character.
+const FIRST_CONTROL: u8 = 0_u8.wrapping_sub(b' ');
+
 /// Where the first quote is.
 #[inline]
 pub(super) fn quote(bytes: &[u8]) -> Option<usize> {
@@ -40,46 +46,72 @@ pub(super) fn structure(open: u8, close: u8, bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many bytes stand before the first that no string of JSON has as it is: a quote, a backslash, a control
-/// character. All of them, if there is none.
+/// The bytes in front that a string of JSON has as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// How many stand before the first that none has: a quote, a backslash, a control character.
+    pub(super) len: usize,
+    /// Whether all of those are ASCII.
+    pub(super) ascii: bool,
+}
+
+/// How many bytes in front are plain: all of them, if none is special.
 #[inline]
-pub(super) fn plain(bytes: &[u8]) -> usize {
-    match words(bytes, |word| {
-        equal(word, b'"') | equal(word, b'\\') | controls(word)
-    }) {
-        Ok(at) => at,
-        Err((passed, rest)) if rest.len() < 8 => {
-            passed + rest.iter().take_while(|byte| is_plain(**byte)).count()
+pub(super) fn plain(bytes: &[u8]) -> Plain {
+    let mut high = 0;
+    let found = words(bytes, |word| {
+        let special = equal(word, b'"') | equal(word, b'\\') | controls(word);
+        // What stands behind the first special byte does not count.
+        high |= word & (special & special.wrapping_neg()).wrapping_sub(1);
+        special
+    });
+    let ascii = high & HIGHEST == 0;
+    match found {
+        Ok(len) => Plain { len, ascii },
+        Err((passed, rest)) => {
+            let far = plain_far(rest);
+            Plain {
+                len: passed + far.len,
+                ascii: ascii && far.ascii,
+            }
         }
-        Err((passed, rest)) => passed + plain_far(rest),
     }
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte != b'"' && byte != b'\\'
-}
-
+/// The same of what does not end near.
 #[inline(never)]
-fn plain_far(bytes: &[u8]) -> usize {
-    let mut passed = 0;
+fn plain_far(bytes: &[u8]) -> Plain {
+    let mut far = Plain { len: 0, ascii: true };
     for block in bytes.chunks(BLOCK) {
         let end = memchr2(b'"', b'\\', block).unwrap_or(block.len());
         let part = block.get(..end).unwrap_or_default();
-        let least = part.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-        if least < b' ' {
-            return passed + part.iter().take_while(|byte| **byte >= b' ').count();
-        }
-        passed += end;
-        if end < block.len() {
+        let (len, ascii) = match part.iter().fold(0, |most, byte| most.max(rank(*byte))) {
+            0..FIRST_HIGH => (end, true),
+            FIRST_HIGH..FIRST_CONTROL => (end, false),
+            FIRST_CONTROL.. => {
+                let text = part.iter().take_while(|byte| **byte >= b' ');
+                let ascii = text.clone().all(u8::is_ascii);
+                (text.count(), ascii)
+            }
+        };
+        far.len += len;
+        far.ascii &= ascii;
+        if len < block.len() {
             break;
         }
     }
-    passed
+    far
+}
+
+/// Ranks a byte: ASCII that can be seen is the lowest, control characters are the highest. One search for the most of
+/// them tells what there is.
+fn rank(byte: u8) -> u8 {
+    byte.wrapping_sub(b' ')
 }
 
 /// Where the first byte is that `marks` marks in its word, if it is near; or how much was looked at, and what was not.
 #[inline]
-fn words(bytes: &[u8], marks: impl Fn(u64) -> u64) -> Result<usize, (usize, &[u8])> {
+fn words(bytes: &[u8], mut marks: impl FnMut(u64) -> u64) -> Result<usize, (usize, &[u8])> {
     let mut rest = bytes;
     let mut passed = 0;
     while passed < NEAR_WORDS * 8
@@ -123,8 +155,10 @@ mod tests {
             let of = |is: &dyn Fn(u8) -> bool| bytes.iter().position(|byte| is(*byte));
             prop_assert_eq!(quote(&bytes), of(&|byte| byte == b'"'));
             prop_assert_eq!(structure(b'{', b'}', &bytes), of(&|byte| b"\"{}".contains(&byte)));
-            let special = of(&|byte| !is_plain(byte));
-            prop_assert_eq!(plain(&bytes), special.unwrap_or(bytes.len()));
+            let special = of(&|byte| byte < b' ' || byte == b'"' || byte == b'\\');
+            let len = special.unwrap_or(bytes.len());
+            let ascii = bytes[..len].is_ascii();
+            prop_assert_eq!(plain(&bytes), Plain { len, ascii });
         }
     }
 }

@@ -14,7 +14,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use super::depth::{MAX_DEPTH, too_deep};
 use super::find::plain;
 use super::fold::{Likeness, POLICY_KEYS, likeness};
-pub(super) use members::{Member, Members, NoObject};
+pub(super) use members::{Member, Members};
+use members::{NoObject, Walk};
 
 mod edit;
 mod members;
@@ -96,23 +97,17 @@ impl JsonObject {
     /// # Errors
     /// See [`JsonError`].
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
-        let text = std::str::from_utf8(&bytes).map_err(|_| JsonError::NotUtf8)?;
-        if text.starts_with('\u{feff}') {
-            return Err(JsonError::NotUtf8);
-        }
-        let members = members(text, &POLICY_KEYS).map_err(|wrong| {
-            if too_deep(text.as_bytes()) {
+        let values = members(&bytes, &POLICY_KEYS).map_err(|wrong| {
+            if !is_utf8_without_mark(&bytes) {
+                JsonError::NotUtf8
+            } else if too_deep(&bytes) {
                 JsonError::TooDeep
             } else {
                 wrong
             }
         })?;
         let mut lengths = Lengths::default();
-        members.iter().for_each(|(key, _)| lengths.add(key));
-        let values = members
-            .into_iter()
-            .map(|(key, value)| (key, span(text, value)))
-            .collect();
+        values.iter().for_each(|(key, _)| lengths.add(key));
         Ok(Self {
             bytes,
             values,
@@ -199,7 +194,7 @@ impl JsonObject {
         let Some(raw) = self.raw("stream_options") else {
             return Ok(());
         };
-        let members = match members(raw, &STREAM_OPTIONS) {
+        let members = match members(raw.as_bytes(), &STREAM_OPTIONS) {
             Err(JsonError::NotAnObject) => {
                 return Err(JsonError::Type {
                     key: "stream_options",
@@ -208,7 +203,8 @@ impl JsonObject {
             }
             members => members?,
         };
-        for (key, value) in members {
+        for (key, place) in members {
+            let value = raw.get(place).unwrap_or_default();
             serde_json::from_str::<Option<bool>>(value).map_err(|_| JsonError::Type {
                 key,
                 expected: "true or false",
@@ -293,20 +289,24 @@ impl<'de> Visitor<'de> for TextVisitor {
 /// What a JSON string says, borrowed where it has no escapes; `None` of all else, and of a half of a surrogate pair.
 pub(super) fn text(json: &str) -> Option<Cow<'_, str>> {
     let inside = json.strip_prefix('"')?;
-    match inside.split_at_checked(plain(inside.as_bytes()))? {
+    match inside.split_at_checked(plain(inside.as_bytes()).len)? {
         (text, "\"") => Some(Cow::Borrowed(text)),
         _ => serde_json::from_str(json).ok().map(Cow::Owned),
     }
 }
 
-/// The values of those of an object's members whose key is in `keys`; each key at most once, and none that resembles
-/// one.
-fn members<'a>(
-    text: &'a str,
+fn is_utf8_without_mark(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| !text.starts_with('\u{feff}'))
+}
+
+/// Where the values are of those of an object's members whose key is in `keys`; each key at most once, and none that
+/// resembles one.
+fn members(
+    object: &[u8],
     keys: &'static [&'static str],
-) -> Result<Vec<(&'static str, &'a str)>, JsonError> {
-    let mut found: Vec<(&str, &str)> = Vec::with_capacity(USUAL_KEYS);
-    for member in Members::of(text) {
+) -> Result<Vec<(&'static str, Range<usize>)>, JsonError> {
+    let mut found: Vec<(&str, Range<usize>)> = Vec::with_capacity(USUAL_KEYS);
+    for member in Walk::over(object) {
         let (key, value) = member.map_err(|NoObject| JsonError::NotAnObject)?;
         match likeness(&key, keys) {
             Likeness::Other => {}

@@ -35,9 +35,10 @@ impl JsonObject {
 
     /// What one of `stream_options`' own deciding keys is; `None` where it is absent or null.
     pub fn stream_option(&self, key: &str) -> Option<bool> {
-        let found = members(self.raw("stream_options")?, &STREAM_OPTIONS).ok()?;
-        let (_, value) = found.into_iter().find(|(known, _)| *known == key)?;
-        serde_json::from_str(value).ok()
+        let options = self.raw("stream_options")?;
+        let found = members(options.as_bytes(), &STREAM_OPTIONS).ok()?;
+        let (_, place) = found.into_iter().find(|(known, _)| *known == key)?;
+        serde_json::from_str(options.get(place)?).ok()
     }
 
     /// Whether a policy key is there and not null.
@@ -51,10 +52,10 @@ impl JsonObject {
         let Some(options) = self.raw("stream_options") else {
             return self.set("stream_options", &format!("{{\"{key}\":true}}"));
         };
-        let found = members(options, &STREAM_OPTIONS).unwrap_or_default();
-        let member = found.iter().find(|(known, _)| *known == key);
+        let found = members(options.as_bytes(), &STREAM_OPTIONS).unwrap_or_default();
+        let member = found.into_iter().find(|(known, _)| *known == key);
         let (place, value) = match member {
-            Some((_, value)) => (span(options, value), "true".to_owned()),
+            Some((_, place)) => (place, "true".to_owned()),
             None => front(options.as_bytes(), key, "true"),
         };
         let start = options.as_ptr().addr().saturating_sub(self.bytes.as_ptr().addr());

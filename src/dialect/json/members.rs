@@ -1,11 +1,12 @@
 //! The members of one JSON object, in one walk that is as strict as a parser and keeps nothing.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::dialect::depth::MAX_DEPTH;
-use crate::dialect::find::plain;
+use crate::dialect::find::{Plain, plain};
 
-/// The text is not one JSON object and nothing else, or it nests deeper than [`MAX_DEPTH`] levels.
+/// The text is not one JSON object in UTF-8 and nothing else, or it nests deeper than [`MAX_DEPTH`] levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::dialect) struct NoObject;
 
@@ -18,6 +19,39 @@ pub(in crate::dialect) type Member<'a> = (Cow<'a, str>, &'a str);
 #[derive(Debug)]
 pub(in crate::dialect) struct Members<'a> {
     text: &'a str,
+    walk: Walk<'a>,
+}
+
+impl<'a> Members<'a> {
+    pub(in crate::dialect) fn of(text: &'a str) -> Self {
+        Self {
+            text,
+            walk: Walk::over(text.as_bytes()),
+        }
+    }
+
+    /// All of them; `None` if the text is no object.
+    pub(in crate::dialect) fn all(text: &'a str) -> Option<Vec<Member<'a>>> {
+        Self::of(text).collect::<Result<_, _>>().ok()
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Result<Member<'a>, NoObject>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let member = self.walk.next()?;
+        Some(member.and_then(|(key, place)| Ok((key, self.text.get(place).ok_or(NoObject)?))))
+    }
+}
+
+/// The key as it reads, and where the value is.
+type Located<'a> = (Cow<'a, str>, Range<usize>);
+
+/// The same of bytes, which are known to be UTF-8 at the end of the walk, not before.
+#[derive(Debug)]
+pub(in crate::dialect) struct Walk<'a> {
+    bytes: &'a [u8],
     rest: &'a [u8],
     place: Place,
 }
@@ -29,21 +63,16 @@ enum Place {
     Behind,
 }
 
-impl<'a> Members<'a> {
-    pub(in crate::dialect) fn of(text: &'a str) -> Self {
+impl<'a> Walk<'a> {
+    pub(in crate::dialect) fn over(bytes: &'a [u8]) -> Self {
         Self {
-            text,
-            rest: text.as_bytes(),
+            bytes,
+            rest: bytes,
             place: Place::Before,
         }
     }
 
-    /// All of them; `None` if the text is no object.
-    pub(in crate::dialect) fn all(text: &'a str) -> Option<Vec<Member<'a>>> {
-        Self::of(text).collect::<Result<_, _>>().ok()
-    }
-
-    fn member(&mut self) -> Result<Option<Member<'a>>, NoObject> {
+    fn member(&mut self) -> Result<Option<Located<'a>>, NoObject> {
         let mut rest = behind_space(self.rest);
         if self.place == Place::Before {
             rest = behind_space(rest.strip_prefix(b"{").ok_or(NoObject)?);
@@ -58,38 +87,17 @@ impl<'a> Members<'a> {
             (Place::Within, [b',', rest @ ..]) => behind_space(rest),
             (Place::Within, _) => return Err(NoObject),
         };
-        let (key, rest) = self.key(rest)?;
+        let (key, rest) = key(rest)?;
         let value = behind_space(rest);
         self.rest = behind_value(value)?;
         self.place = Place::Within;
-        Ok(Some((key, self.between(value, self.rest)?)))
-    }
-
-    /// The key that stands here, and what follows its colon.
-    fn key(&self, quoted: &'a [u8]) -> Result<(Cow<'a, str>, &'a [u8]), NoObject> {
-        let inside = quoted.strip_prefix(b"\"").ok_or(NoObject)?;
-        let end = plain(inside);
-        let (key, rest) = match inside.split_at_checked(end) {
-            Some((_, after @ [b'"', rest @ ..])) => (Cow::Borrowed(self.between(inside, after)?), rest),
-            _ => {
-                let rest = behind_string(inside)?;
-                let key = serde_json::from_str(self.between(quoted, rest)?).map_err(|_| NoObject)?;
-                (Cow::Owned(key), rest)
-            }
-        };
-        let rest = behind_space(rest).strip_prefix(b":").ok_or(NoObject)?;
-        Ok((key, rest))
-    }
-
-    /// What stands between two ends of the text.
-    fn between(&self, from: &[u8], to: &[u8]) -> Result<&'a str, NoObject> {
-        let place = |rest: &[u8]| self.text.len().saturating_sub(rest.len());
-        self.text.get(place(from)..place(to)).ok_or(NoObject)
+        let place = |rest: &[u8]| self.bytes.len().saturating_sub(rest.len());
+        Ok(Some((key, place(value)..place(self.rest))))
     }
 }
 
-impl<'a> Iterator for Members<'a> {
-    type Item = Result<Member<'a>, NoObject>;
+impl<'a> Iterator for Walk<'a> {
+    type Item = Result<Located<'a>, NoObject>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let member = self.member();
@@ -98,6 +106,25 @@ impl<'a> Iterator for Members<'a> {
         }
         member.transpose()
     }
+}
+
+/// The key that stands here, and what follows its colon.
+fn key(quoted: &[u8]) -> Result<(Cow<'_, str>, &[u8]), NoObject> {
+    let inside = quoted.strip_prefix(b"\"").ok_or(NoObject)?;
+    let (key, rest) = match inside.split_at_checked(plain(inside).len) {
+        Some((key, [b'"', rest @ ..])) => {
+            let key = std::str::from_utf8(key).map_err(|_| NoObject)?;
+            (Cow::Borrowed(key), rest)
+        }
+        _ => {
+            let rest = behind_string(inside)?;
+            let (key, _) = quoted.split_at(quoted.len().saturating_sub(rest.len()));
+            let key = serde_json::from_slice(key).map_err(|_| NoObject)?;
+            (Cow::Owned(key), rest)
+        }
+    };
+    let rest = behind_space(rest).strip_prefix(b":").ok_or(NoObject)?;
+    Ok((key, rest))
 }
 
 /// The kinds of what is open within a member, the innermost as the lowest bit: 1 is an object, 0 a list.
@@ -196,7 +223,12 @@ fn behind_key(rest: &[u8]) -> Result<&[u8], NoObject> {
 /// What follows the string whose inside begins here. Halves of surrogates are not its concern.
 fn behind_string(mut rest: &[u8]) -> Result<&[u8], NoObject> {
     loop {
-        rest = match rest.get(plain(rest)..).unwrap_or_default() {
+        let Plain { len, ascii } = plain(rest);
+        let (text, special) = rest.split_at_checked(len).ok_or(NoObject)?;
+        if !ascii {
+            std::str::from_utf8(text).map_err(|_| NoObject)?;
+        }
+        rest = match special {
             [b'"', rest @ ..] => return Ok(rest),
             [
                 b'\\',
@@ -375,6 +407,25 @@ mod tests {
             let behind = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
             let broken = format!("{}{put}{}", &text[..at], &text[behind..]);
             prop_assert_eq!(walked(&broken), parsed(&broken), "{}", broken);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_over_bytes_takes_only_utf8(
+            text in text(),
+            long in "[a-z\u{e9}\u{4e2d}]{0,90}",
+            at: prop::sample::Index,
+            put in prop::collection::vec(any::<u8>(), 1..3),
+        ) {
+            let text = text.replace('b', &long);
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len());
+            let behind = bytes.len().min(at + put.len());
+            bytes.splice(at..behind, put);
+            let walked = Walk::over(&bytes).all(|member| member.is_ok());
+            let parsed = std::str::from_utf8(&bytes).is_ok_and(|text| parsed(text).is_some());
+            prop_assert_eq!(walked, parsed, "{}", String::from_utf8_lossy(&bytes));
         }
     }
 

@@ -135,6 +135,11 @@ fn what_parsers_read_differently_is_no_body() {
         ([b"\xef\xbb\xbf", model.as_bytes()].concat(), JsonError::NotUtf8),
         (b"{\"model\":\"\xe9\"}".to_vec(), JsonError::NotUtf8),
         (b"{\"x\":\"\xc0\xaf\"}".to_vec(), JsonError::NotUtf8),
+        (
+            [b"{\"x\":\"", "a".repeat(5000).as_bytes(), b"\xff\"}"].concat(),
+            JsonError::NotUtf8,
+        ),
+        (b"{\"n\":1,\"n\":2,\"\xff\":1}".to_vec(), JsonError::NotUtf8),
         (b"{\"x\":\"\xed\xa0\x80\"}".to_vec(), JsonError::NotUtf8),
         (nested(129).into_bytes(), JsonError::TooDeep),
         ("[".repeat(1_000_000).into_bytes(), JsonError::TooDeep),
