@@ -20,6 +20,8 @@ pub(super) enum Seen<'a> {
     Value(Name, &'a [u8]),
     /// The beginning of a value that is longer than its bound.
     Beginning(Name, &'a [u8]),
+    /// What is in a string that nobody asks for and that came in one piece.
+    Text(&'a [u8]),
     /// The document's last brace.
     End,
 }
@@ -90,6 +92,11 @@ impl Skimmer {
         }
     }
 
+    /// Whether it is between two documents.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Outside) && self.depth == 0 && !self.escaping
+    }
+
     /// What comes next is a new document, whatever became of the last one.
     pub(super) fn restart(&mut self) {
         self.state = State::Outside;
@@ -115,7 +122,10 @@ impl Skimmer {
                     return self.go(State::Key, rest);
                 }
                 b'"' => match self.string_end(rest) {
-                    Some(end) => bytes = behind(rest, end),
+                    Some(end) => {
+                        see(Seen::Text(rest.get(..end).unwrap_or_default()));
+                        bytes = behind(rest, end);
+                    }
                     None => return self.go(State::Text, &[]),
                 },
                 b'{' => self.depth = self.depth.saturating_add(1),

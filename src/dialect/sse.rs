@@ -9,7 +9,9 @@ const DATA: &[u8] = b"data:";
 /// What the bytes of a stream bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// Some of a `data` line, without its name.
+    /// A whole `data` line that came in one piece, without its name.
+    Line(&'a [u8]),
+    /// Some of another, without its name.
     Data(&'a [u8]),
     /// The end of such a line. Several lines of an event are one text.
     LineEnd,
@@ -49,8 +51,16 @@ impl Lines {
         }
         while let Some(end) = memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(end);
-            self.go_on(line, see);
-            self.end(see);
+            match line.strip_prefix(DATA).filter(|_| self.is_new()) {
+                Some(data) => {
+                    see(Part::Line(data));
+                    self.begun = true;
+                }
+                None => {
+                    self.go_on(line, see);
+                    self.end(see);
+                }
+            }
             bytes = match rest {
                 [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => rest,
                 [] => rest,
@@ -87,6 +97,11 @@ impl Lines {
         self.head.clear();
         self.line = Line::Head;
         self.begun = true;
+    }
+
+    /// Whether nothing has come of the line.
+    fn is_new(&self) -> bool {
+        self.line == Line::Head && self.head.is_empty()
     }
 
     /// The line's beginning, without the mark that may stand before the first one.

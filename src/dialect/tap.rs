@@ -15,9 +15,11 @@ use super::skim::{Name, Seen, Skimmer};
 use super::sse::{Lines, Part};
 use super::usage::Reports;
 use crate::types::Usage;
+use echo::Echo;
+use line::{Beginning, Done};
 
-/// What ends the streams of OpenAI's older surfaces.
-const DONE: &[u8] = b"[DONE]";
+mod echo;
+mod line;
 
 /// Watches one answer.
 #[derive(Debug)]
@@ -162,6 +164,7 @@ struct Watch {
     lines: Lines,
     done: Done,
     beginning: Beginning,
+    echo: Echo,
     skimmer: Skimmer,
     found: Found,
 }
@@ -180,11 +183,35 @@ impl Watch {
             lines,
             done,
             beginning,
+            echo,
             skimmer,
             found,
         } = self;
         lines.feed(bytes, &mut |part| match part {
+            Part::Line(line) => {
+                beginning.feed(line);
+                if skimmer.is_at_rest() && echo.is(line) {
+                    return;
+                }
+                done.feed(line);
+                found.finished |= done.end();
+                let was_at_rest = skimmer.is_at_rest();
+                found.tells = false;
+                echo.begin(line);
+                skimmer.feed(line, &mut |seen| {
+                    if let Seen::Text(text) = seen {
+                        echo.learn(line, text);
+                    } else {
+                        found.see(seen);
+                    }
+                });
+                skimmer.feed(b"\n", &mut |seen| found.see(seen));
+                if found.tells || !was_at_rest || !skimmer.is_at_rest() {
+                    echo.forget();
+                }
+            }
             Part::Data(data) => {
+                echo.forget();
                 done.feed(data);
                 beginning.feed(data);
                 skimmer.feed(data, &mut |seen| found.see(seen));
@@ -235,6 +262,8 @@ struct Found {
     content_events: u64,
     /// Whether the current event says that it carries no content.
     frames: bool,
+    /// Whether the current line says something that counts each time that it is said.
+    tells: bool,
 }
 
 #[derive(Debug, Default)]
@@ -248,7 +277,7 @@ impl Found {
         match seen {
             Seen::Value(name, raw) => self.value(name, raw),
             Seen::Beginning(name @ (Name::Error | Name::GeneratedText), raw) => self.value(name, raw),
-            Seen::Beginning(..) => {}
+            Seen::Beginning(..) | Seen::Text(_) => {}
             Seen::End => {
                 let document = std::mem::take(&mut self.document);
                 self.finished |= document.last;
@@ -269,6 +298,7 @@ impl Found {
         if raw == b"null" || raw.is_empty() {
             return;
         }
+        self.tells |= !matches!(of, Name::Model | Name::Type);
         match of {
             Name::Type => self.kind(raw),
             Name::Error => (self.document.failed, self.frames) = (true, true),
@@ -314,6 +344,7 @@ impl Found {
             b"\"error\"" => self.document.failed = true,
             _ => {}
         }
+        self.tells |= self.frames || self.document.last || self.document.failed;
     }
 }
 
@@ -333,59 +364,6 @@ fn frames(kind: &[u8]) -> bool {
         | b"\"message_stop\""
         | b"\"content_block_stop\"" => true,
         other => other.starts_with(b"\"response.") && !other.ends_with(b".delta\""),
-    }
-}
-
-/// The first bytes of an event's data that are no white space, one more than the longest that carries no content.
-#[derive(Debug, Default)]
-struct Beginning {
-    bytes: [u8; DONE.len() + 1],
-    len: usize,
-}
-
-impl Beginning {
-    fn feed(&mut self, data: &[u8]) {
-        for byte in data.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-            let Some(next) = self.bytes.get_mut(self.len) else {
-                return;
-            };
-            *next = *byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    fn is_content(&self) -> bool {
-        let bytes = self.bytes.get(..self.len).unwrap_or_default();
-        !(bytes.is_empty() || DONE.starts_with(bytes) || b"null".starts_with(bytes))
-    }
-}
-
-/// How far the current line is `[DONE]`.
-#[derive(Debug, Default)]
-struct Done {
-    matched: usize,
-    other: bool,
-}
-
-impl Done {
-    fn feed(&mut self, data: &[u8]) {
-        for byte in data {
-            if self.other {
-                return;
-            }
-            let space = byte.is_ascii_whitespace() && (self.matched == 0 || self.matched == DONE.len());
-            if DONE.get(self.matched) == Some(byte) {
-                self.matched = self.matched.saturating_add(1);
-            } else {
-                self.other = !space;
-            }
-        }
-    }
-
-    /// The line ends; whether it was that.
-    fn end(&mut self) -> bool {
-        let line = std::mem::take(self);
-        !line.other && line.matched == DONE.len()
     }
 }
 

@@ -17,6 +17,7 @@ fn skimmed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Option<Name>,
                     serde_json::from_slice(raw).unwrap_or_else(|_| panic!("{}", raw.escape_ascii())),
                 ),
                 Seen::Beginning(name, raw) => (Some(name), json!(raw.escape_ascii().to_string())),
+                Seen::Text(_) => return,
                 Seen::End => (None, Value::Null),
             });
         });

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod echo;
+
 fn headers(content_type: &'static str, coding: Option<&'static str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
