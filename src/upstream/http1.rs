@@ -124,18 +124,19 @@ impl Line {
         if let Poll::Ready(seen) = look(&mut unwoken) {
             return Poll::Ready(seen);
         }
-        self.drive();
-        if let Poll::Ready(seen) = look(&mut unwoken) {
+        if self.drive()
+            && let Poll::Ready(seen) = look(&mut unwoken)
+        {
             return Poll::Ready(seen);
         }
         self.bell.leave(cx.waker());
         Poll::Pending
     }
 
-    /// Reads and writes what can be without waiting.
-    fn drive(&mut self) {
+    /// Reads and writes what can be without waiting. Returns whether there was anything to look at.
+    fn drive(&mut self) -> bool {
         if !self.bell.was_rung() {
-            return;
+            return false;
         }
         let mut cx = Context::from_waker(&self.waker);
         let connection = self.connection.as_mut();
@@ -143,6 +144,7 @@ impl Line {
             // Why, the answer or its body says.
             self.connection = None;
         }
+        true
     }
 
     /// Whether another call can have it.
