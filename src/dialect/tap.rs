@@ -179,52 +179,62 @@ impl Watch {
     }
 
     fn events(&mut self, bytes: &[u8]) {
-        let Self {
-            lines,
-            done,
-            beginning,
-            echo,
-            skimmer,
-            found,
-        } = self;
-        lines.feed(bytes, &mut |part| match part {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.feed(bytes, &mut |part| self.part(part));
+        self.lines = lines;
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        let found = &mut self.found;
+        match part {
             Part::Line(line) => {
-                beginning.feed(line);
-                if skimmer.is_at_rest() && echo.is(line) {
-                    return;
-                }
-                done.feed(line);
-                found.finished |= done.end();
-                let was_at_rest = skimmer.is_at_rest();
-                found.tells = false;
-                echo.begin(line);
-                skimmer.feed(line, &mut |seen| {
-                    if let Seen::Text(text) = seen {
-                        echo.learn(line, text);
-                    } else {
-                        found.see(seen);
-                    }
-                });
-                skimmer.feed(b"\n", &mut |seen| found.see(seen));
-                if found.tells || !was_at_rest || !skimmer.is_at_rest() {
-                    echo.forget();
+                self.beginning.feed(line);
+                if !(self.skimmer.is_at_rest() && self.echo.is(line)) {
+                    self.whole_line(line);
                 }
             }
             Part::Data(data) => {
-                echo.forget();
-                done.feed(data);
-                beginning.feed(data);
-                skimmer.feed(data, &mut |seen| found.see(seen));
+                self.echo.forget();
+                self.done.feed(data);
+                self.beginning.feed(data);
+                self.skimmer.feed(data, &mut |seen| found.see(seen));
             }
             Part::LineEnd => {
-                found.finished |= done.end();
-                skimmer.feed(b"\n", &mut |seen| found.see(seen));
+                found.finished |= self.done.end();
+                self.skimmer.feed(b"\n", &mut |seen| found.see(seen));
             }
             Part::EventEnd => {
-                skimmer.restart();
-                found.event_ended(std::mem::take(beginning));
+                self.skimmer.restart();
+                found.event_ended(std::mem::take(&mut self.beginning));
+            }
+        }
+    }
+
+    /// A whole line that is no echo. The next may be one of it.
+    fn whole_line(&mut self, line: &[u8]) {
+        let Self {
+            done,
+            echo,
+            skimmer,
+            found,
+            ..
+        } = self;
+        done.feed(line);
+        found.finished |= done.end();
+        let was_at_rest = skimmer.is_at_rest();
+        found.tells = false;
+        echo.begin(line);
+        skimmer.feed(line, &mut |seen| {
+            if let Seen::Text(text) = seen {
+                echo.learn(line, text);
+            } else {
+                found.see(seen);
             }
         });
+        skimmer.feed(b"\n", &mut |seen| found.see(seen));
+        if found.tells || !was_at_rest || !skimmer.is_at_rest() {
+            echo.forget();
+        }
     }
 
     /// Whether the event that goes on carries content, as far as it has come.
