@@ -199,10 +199,7 @@ impl Watch {
                 self.beginning.feed(data);
                 self.skimmer.feed(data, &mut |seen| found.see(seen));
             }
-            Part::LineEnd => {
-                found.finished |= self.done.end();
-                self.skimmer.feed(b"\n", &mut |seen| found.see(seen));
-            }
+            Part::LineEnd => self.line_ended(),
             Part::EventEnd => {
                 self.skimmer.restart();
                 found.event_ended(std::mem::take(&mut self.beginning));
@@ -212,29 +209,28 @@ impl Watch {
 
     /// A whole line that is no echo. The next may be one of it.
     fn whole_line(&mut self, line: &[u8]) {
-        let Self {
-            done,
-            echo,
-            skimmer,
-            found,
-            ..
-        } = self;
-        done.feed(line);
-        found.finished |= done.end();
-        let was_at_rest = skimmer.is_at_rest();
+        let was_at_rest = self.skimmer.is_at_rest();
+        let (echo, found) = (&mut self.echo, &mut self.found);
         found.tells = false;
         echo.begin(line);
-        skimmer.feed(line, &mut |seen| {
+        self.done.feed(line);
+        self.skimmer.feed(line, &mut |seen| {
             if let Seen::Text(text) = seen {
                 echo.learn(line, text);
             } else {
                 found.see(seen);
             }
         });
-        skimmer.feed(b"\n", &mut |seen| found.see(seen));
-        if found.tells || !was_at_rest || !skimmer.is_at_rest() {
-            echo.forget();
+        self.line_ended();
+        if self.found.tells || !was_at_rest || !self.skimmer.is_at_rest() {
+            self.echo.forget();
         }
+    }
+
+    fn line_ended(&mut self) {
+        let found = &mut self.found;
+        found.finished |= self.done.end();
+        self.skimmer.feed(b"\n", &mut |seen| found.see(seen));
     }
 
     /// Whether the event that goes on carries content, as far as it has come.
